@@ -1,6 +1,7 @@
 """What the API server can answer instead of doing what was asked.
 
 ApiError                  any refusal; the base of all
+├── Unauthorized          401: the token is not taken (any more)
 ├── NotFound              404: no such object (or no such kind)
 ├── AlreadyExists         409: a create met an object of that name
 ├── Conflict              409: the object is not the one that the request named: another resourceVersion, another uid
@@ -20,7 +21,7 @@ for patches. All three are Conflict here.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,7 @@ class ApiError(Exception):
         return any(cause.reason == "NamespaceTerminating" for cause in self.causes)
 
     @classmethod
-    def from_status(cls, request: str, status: int, body: Any, retry_after: float | None = None) -> "ApiError":
+    def from_answer(cls, request: str, status: int, body: Any, retry_after: float | None = None) -> "ApiError":
         """Build the error for an answer: `body` is a metav1.Status, or whatever a proxy in between sent."""
         answer = body if isinstance(body, Mapping) and body.get("kind") == "Status" else {}
         details = answer.get("details") or {}
@@ -85,13 +86,12 @@ class ApiError(Exception):
             retry_after=retry_after,
         )
 
-    @classmethod
-    def from_exception(cls, request: str, error: BaseException) -> Self:
-        """Build the error for a request that got no answer."""
-        return cls(request, f"no answer from the API server: {str(error) or type(error).__name__}")
+
+class Unauthorized(ApiError):  # noqa: N818 - named as the API names its reasons, here and below
+    """401."""
 
 
-class NotFound(ApiError):  # noqa: N818 - named as the API names its reasons, here and below
+class NotFound(ApiError):  # noqa: N818
     """404."""
 
 
@@ -124,6 +124,7 @@ class Unavailable(ApiError):  # noqa: N818
 
 
 _BY_STATUS: Mapping[int, type[ApiError]] = {
+    401: Unauthorized,
     403: Forbidden,
     404: NotFound,
     409: Conflict,
