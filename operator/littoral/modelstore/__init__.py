@@ -1,0 +1,11 @@
+"""Model delivery on the node: sources, digests, the content-addressed cache and the Triton repository.
+
+Everything here runs in the fetch container of a serving pod (``python3 -m littoral.modelstore.fetch``), except
+``report`` and ``request``, which the operator shares, and ``transfer``, which ``littoral digest`` shares.
+
+The one invariant: **no byte is reachable by Triton before the SHA-256 of the whole artifact matched**. Bytes are
+received into ``tmp/`` of the cache, verified, made durable and renamed; the repository links only to what was renamed.
+Whatever dies at whatever byte leaves rubbish in ``tmp/`` and nothing else.
+
+A source is one file in ``sources/`` and one line in its table of schemes.
+"""

@@ -1,0 +1,144 @@
+"""The termination message of the fetch container: all that the operator learns of a fetch.
+
+The kubelet carries at most 4,096 bytes of it into the pod's status, so writing one always fits: first the list of what
+else the cache keeps is shortened, then the models, then the sentence. Reading is tolerant, for what a node says is a
+claim: anything that is not a report reads as None, which is never success.
+"""
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Final, Literal, TypeVar
+
+MAX_BYTES: Final = 4096
+"""What the kubelet keeps of one container's termination message."""
+_MAX_MESSAGE: Final = 1024
+_MAX_NAME: Final = 256
+_DIGEST: Final = re.compile(r"(?:sha256:)?([0-9a-f]{64})")
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]+")
+
+_T = TypeVar("_T")
+Outcome = Literal["ok", "failed"]
+Origin = Literal["cache", "fetched"]
+
+
+@dataclass(frozen=True, slots=True)
+class FetchedModel:
+    """One model that is in place: digest (64 hex digits), the artifact's size in bytes, where it came from, seconds."""
+
+    name: str
+    digest: str
+    size: int
+    source: Origin
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """How a fetch ended.
+
+    `models` are those in place (with outcome "failed" perhaps some); `kept` the digests in the namespace's cache on
+    this node, possibly shortened; `free` the bytes left on its disk.
+    """
+
+    outcome: Outcome
+    reason: str = ""
+    message: str = ""
+    models: tuple[FetchedModel, ...] = ()
+    kept: tuple[str, ...] = ()
+    free: int | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Whether every model that was asked for is in place and verified."""
+        return self.outcome == "ok"
+
+    def dump(self) -> str:
+        """Return the report as JSON of at most MAX_BYTES bytes."""
+        data = asdict(self)
+        data["message"] = _clean(self.message, _MAX_MESSAGE)
+        data["models"] = [{**model, "name": _clean(model["name"], _MAX_NAME)} for model in data["models"]]
+        data["kept"] = list(data["kept"])
+        if not self.reason:
+            del data["reason"]
+        while len(text := json.dumps(data, separators=(",", ":"))) > MAX_BYTES:
+            if data["kept"]:
+                data["kept"].pop()
+            elif data["models"]:
+                data["models"].pop()
+            else:
+                data["message"] = data["message"][: len(data["message"]) // 2]
+        return text
+
+
+def parse_report(text: str) -> Report | None:
+    """Return the report that a termination message holds; None where it holds none. Never raises."""
+    if len(text) > 16 * MAX_BYTES:
+        return None
+    try:
+        data = json.loads(text)
+        return _report(data) if isinstance(data, dict) else None
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return None
+
+
+def _report(data: dict[str, object]) -> Report:
+    outcome, free = data["outcome"], data.get("free")
+    if outcome != "ok" and outcome != "failed":  # noqa: PLR1714 - mypy narrows by equality alone
+        raise ValueError(outcome)
+    return Report(
+        outcome=outcome,
+        reason=_clean(_text(data.get("reason") or ""), _MAX_NAME),
+        message=_clean(_text(data.get("message") or ""), _MAX_MESSAGE),
+        models=_each(data.get("models"), _model),
+        kept=_each(data.get("kept"), _digest),
+        free=None if free is None else _count(free),
+    )
+
+
+def _model(data: object) -> FetchedModel:
+    if not isinstance(data, dict):
+        raise TypeError(data)
+    seconds = data.get("seconds", 0.0)
+    if data["source"] not in {"cache", "fetched"} or isinstance(seconds, bool) or not isinstance(seconds, int | float):
+        raise ValueError(data)
+    return FetchedModel(
+        name=_clean(_text(data["name"]), _MAX_NAME),
+        digest=_digest(data["digest"]),
+        size=_count(data["size"]),
+        source=data["source"],
+        seconds=float(seconds),
+    )
+
+
+def _each(values: object, read: Callable[[object], _T]) -> tuple[_T, ...]:
+    if values is None:
+        return ()
+    if not isinstance(values, list):
+        raise TypeError(values)
+    return tuple(read(value) for value in values)
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(value)
+    return value
+
+
+def _digest(value: object) -> str:
+    match = _DIGEST.fullmatch(_text(value))
+    if match is None:
+        raise ValueError(value)
+    return match[1]
+
+
+def _count(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise ValueError(value)
+    return value
+
+
+def _clean(text: str, limit: int) -> str:
+    """Return `text` fit for a condition: no control character, no lone surrogate, at most `limit` characters."""
+    return _CONTROL.sub(" ", text)[:limit]

@@ -1,0 +1,81 @@
+"""Where artifacts come from: one file for each kind of source, one line for each URI scheme.
+
+A source hands out the bytes of one artifact from any offset; it never retries, never hashes and never writes: that is
+`transfer`'s and `cache`'s, the same for all. Its failures are FetchErrors: SourceUnreachable (with `retry` where the
+same request may work in a moment) or UnsupportedSource.
+"""
+
+import urllib.parse
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Protocol
+
+from littoral.modelstore.errors import UnsupportedSource
+
+CHUNK: Final = 1 << 20
+"""Bytes read, hashed and written at a time: large enough for the disk, small beside the container's memory limit."""
+
+_PACKED: Final = (".zip", ".tar.zst", ".tar.xz", ".txz", ".tar.bz2", ".tbz2", ".7z", ".rar")
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """The bytes from the offset asked for to the end, and the size of the whole artifact where the source knows it.
+
+    `chunks` holds the connection: whoever takes it closes it.
+    """
+
+    chunks: Generator[bytes, None, None]
+    total: int | None
+
+
+class SourceChanged(Exception):  # noqa: N818 - a signal between a source and its reader, never a reason
+    """What the source hands out now is not what it began to hand out: the bytes so far are worthless."""
+
+
+class Source(Protocol):
+    """One artifact at its origin."""
+
+    def open(self, offset: int) -> Stream:
+        """Return the bytes from `offset` on. Raises FetchError, SourceChanged."""
+
+
+def _http(uri: str, _: Path) -> Source:
+    from littoral.modelstore.sources.http import HttpSource  # noqa: PLC0415 - a warm start loads no HTTP stack
+
+    return HttpSource(uri)
+
+
+def _file(uri: str, imports: Path) -> Source:
+    from littoral.modelstore.sources.file import ImportedFile  # noqa: PLC0415 - each source only where it is used
+
+    return ImportedFile(uri, imports)
+
+
+SCHEMES: Final[Mapping[str, Callable[[str, Path], Source]]] = {"http": _http, "https": _http, "file": _file}
+"""What a URI may begin with."""
+
+
+def source_for(uri: str, imports: Path) -> Source:
+    """Return the source that `uri` names; `imports` is where file:///import/ lies. Raises UnsupportedSource."""
+    try:
+        parts = urllib.parse.urlsplit(uri)
+    except ValueError as error:
+        raise UnsupportedSource(f"{uri!r} is not a URI: {error}") from None
+    if parts.scheme not in SCHEMES:
+        raise UnsupportedSource(
+            f"{shown(uri)} cannot be fetched: the scheme must be one of {', '.join(sorted(SCHEMES))}"
+        )
+    for suffix in _PACKED:
+        if parts.path.lower().endswith(suffix):
+            raise UnsupportedSource(
+                f"{shown(uri)}: {suffix} files are not supported; pack the model as .tar or .tar.gz"
+            )
+    return SCHEMES[parts.scheme](uri, imports)
+
+
+def shown(uri: str) -> str:
+    """Return `uri` as it may stand in a log or a condition: without user, password, query and fragment."""
+    parts = urllib.parse.urlsplit(uri)
+    return urllib.parse.urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))

@@ -1,0 +1,152 @@
+"""Reading an artifact once, front to back, through whatever the link does meanwhile.
+
+A Download is a file-like object for the unpacker: it hashes and counts every byte before anyone sees it, resumes where
+the connection was cut, and holds one chunk in memory. Attempts that bring nothing are counted and backed off; one that
+brings at least a chunk starts the count anew, so a slow link with many cuts finishes and a dead one fails within
+seconds. Then the process ends with SourceUnreachable and the kubelet's own back-off takes over: the pod shows what is
+going on, and nothing holds the lock meanwhile.
+"""
+
+import hashlib
+import logging
+import time
+from collections.abc import Callable, Generator
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Final
+
+from littoral.modelstore.errors import SourceUnreachable, TooLarge
+from littoral.modelstore.sources import CHUNK, Source, SourceChanged
+
+_log: Final = logging.getLogger(__name__)
+_LONGEST_WAIT: Final = 30.0
+"""The most that a Retry-After is obeyed, in seconds; a server that asks for more is the kubelet's to come back to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """Attempts in a row that may bring nothing, and the wait between them in seconds: `first`, doubled up to `most`."""
+
+    attempts: int = 6
+    first: float = 0.5
+    most: float = 8.0
+    sleep: Callable[[float], None] = time.sleep
+
+    def wait(self, failures: int, asked: float | None) -> None:
+        """Wait after the given number of failures in a row, at least what the server asked for, within reason."""
+        backoff = min(self.first * 2.0 ** (failures - 1), self.most)
+        self.sleep(max(backoff, min(asked or 0.0, _LONGEST_WAIT)))
+
+
+class Progress:
+    """Logs, every few seconds, how far a transfer is and how fast it goes."""
+
+    def __init__(self, what: str, every: float = 5.0, clock: Callable[[], float] = time.monotonic) -> None:
+        self._what, self._every, self._clock = what, every, clock
+        self._said, self._bytes = clock(), 0
+
+    def at(self, received: int, total: int | None) -> None:
+        """Note that `received` bytes of `total` (None: unknown) are here."""
+        now = self._clock()
+        if (elapsed := now - self._said) < self._every:
+            return
+        rate = (received - self._bytes) / elapsed
+        of = f" of {total / 2**20:.1f} MiB ({100 * received / total:.0f} %)" if total else ""
+        _log.info("%s: %.1f MiB%s, %.1f MiB/s", self._what, received / 2**20, of, rate / 2**20)
+        self._said, self._bytes = now, received
+
+
+class Download:
+    """One artifact being read.
+
+    `read` raises TooLarge as soon as more than `limit` bytes are there or announced, SourceUnreachable when patience is
+    out, SourceChanged when the source began to hand out something else. `resumed` tells whether the bytes were joined
+    from several answers; `total` is the size that the source announced, known after the first read.
+    """
+
+    def __init__(
+        self, source: Source, *, what: str, limit: int | None = None, patience: Patience | None = None
+    ) -> None:
+        self.received = 0
+        self.total: int | None = None
+        self.resumed = False
+        self._source, self._what, self._limit = source, what, limit
+        self._patience = patience or Patience()
+        self._progress = Progress(what)
+        self._hash = hashlib.sha256()
+        self._chunks = self._resuming()
+        self._pending = b""
+        self._position = 0
+
+    def read(self, size: int) -> bytes:
+        """Return at most `size` bytes, as many as are at hand; b"" at the end."""
+        if self._position == len(self._pending):
+            self._pending, self._position = next(self._chunks, b""), 0
+        if self._position == 0 and len(self._pending) <= size:
+            self._position = len(self._pending)
+            return self._pending
+        piece = self._pending[self._position : self._position + size]
+        self._position += len(piece)
+        return piece
+
+    def peek(self, size: int) -> bytes:
+        """Return the next `size` bytes (fewer at the end) without taking them."""
+        while len(self._pending) - self._position < size and (chunk := next(self._chunks, b"")):
+            self._pending, self._position = self._pending[self._position :] + chunk, 0
+        return self._pending[self._position : self._position + size]
+
+    def finish(self) -> str:
+        """Read what is left and return the SHA-256 of the whole as hex digits."""
+        while self.read(CHUNK):
+            pass
+        return self._hash.hexdigest()
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        self._chunks.close()
+
+    def _resuming(self) -> Generator[bytes, None, None]:
+        failures = 0
+        while True:
+            begun = self.received
+            try:
+                yield from self._attempt()
+            except SourceUnreachable as error:
+                failures = 1 if self.received - begun >= CHUNK else failures + 1
+                if not error.retry or failures >= self._patience.attempts:
+                    raise SourceUnreachable(self._given_up(error, failures)) from error
+                _log.warning("%s, after %d bytes; trying again", error, self.received)
+                self._patience.wait(failures, error.retry_after)
+                self.resumed = self.received > 0
+            else:
+                return
+
+    def _attempt(self) -> Generator[bytes, None, None]:
+        stream = self._source.open(self.received)
+        self.total = stream.total
+        with closing(stream.chunks):
+            self._check(stream.total or 0)
+            for chunk in stream.chunks:
+                self.received += len(chunk)
+                self._check(self.received)
+                self._hash.update(chunk)
+                self._progress.at(self.received, stream.total)
+                yield chunk
+
+    def _check(self, size: int) -> None:
+        if self._limit is not None and size > self._limit:
+            raise TooLarge(
+                f"{self._what} has more than the {self._limit} bytes that its size declares (at least {size})"
+            )
+
+    def _given_up(self, error: SourceUnreachable, failures: int) -> str:
+        return f"{error} ({failures} attempts in a row, {self.received} bytes received)" if failures > 1 else str(error)
+
+
+def digest_of(source: Source, what: str) -> tuple[str, int]:
+    """Return the SHA-256 (hex digits) and the size in bytes of what `source` hands out. Raises FetchError."""
+    with closing(Download(source, what=what)) as download:
+        try:
+            return download.finish(), download.received
+        except SourceChanged:
+            raise SourceUnreachable(f"{what} changed while it was read; try again") from None
