@@ -76,8 +76,13 @@ NODE = (
 
 
 def build_flags(family: str) -> tuple[str, ...]:
-    """The flags of `go build` for a family; part of its cache key."""
-    return ("-trimpath", "-ldflags", _KUBERNETES_FLAGS if family == "kubernetes" else _PLAIN_FLAGS)
+    """The flags of `go build` for a family; part of its cache key.
+
+    runc is built with seccomp, which needs libseccomp's headers: without it no pod with a profile starts, and the
+    kubelet gives every pod sandbox one.
+    """
+    tags = ("-tags", "seccomp") if family == "runc" else ()
+    return ("-trimpath", *tags, "-ldflags", _KUBERNETES_FLAGS if family == "kubernetes" else _PLAIN_FLAGS)
 
 
 def build_environment(family: str) -> dict[str, str]:

@@ -1,0 +1,214 @@
+"""A whole cluster on this machine: the nodes' network, a control plane on it, and real nodes.
+
+All it is lies in one state folder and in things named after that folder (see `paths.cluster_id`): network namespaces,
+one interface, control groups. `down` therefore needs no memory of what `up` got to; it removes whatever is there, after
+a crash as well, and says what it removed.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from ipaddress import IPv4Network
+from pathlib import Path
+
+from rig import binaries as programs
+from rig import cgroups, images, kube, mountpoints, network, nodefiles, paths
+from rig.binaries import Binaries
+from rig.controlplane import ControlPlane
+from rig.flags import Options
+from rig.network import Plan
+from rig.node import RealNode
+from rig.nodefiles import NodeSpec
+from rig.processes import ProcessTable
+from rig.progress import Progress, silent
+
+IMAGES = ("littoral", "triton-cpu")
+_READY_SECONDS = 120.0
+_FACTS = "cluster.json"
+_IMAGES_IMPORTED = "images.json"
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A running cluster: its control plane and its nodes by name."""
+
+    state: Path
+    plan: Plan
+    control_plane: ControlPlane
+    nodes: dict[str, RealNode]
+
+    @property
+    def kubeconfig(self) -> Path:
+        """The administrator's kubeconfig."""
+        return self.control_plane.kubeconfig
+
+    @property
+    def host_address(self) -> str:
+        """The host's address as nodes and pods see it: a server on it is the outside world to them."""
+        return self.plan.host_address
+
+    def healthy(self) -> bool:
+        """True if every component of the control plane and of each node runs and the API server is ready."""
+        return self.control_plane.healthy() and all(node.healthy() for node in self.nodes.values())
+
+
+def up(
+    state: Path,
+    nodes: Sequence[NodeSpec],
+    *,
+    options: Options | None = None,
+    image_names: Sequence[str] = IMAGES,
+    progress: Progress = silent,
+) -> Cluster:
+    """Bring up a cluster with `nodes` and wait until all are Ready.
+
+    A healthy cluster of the same nodes in `state` is taken as it is, but for images that have changed since; anything
+    else there is taken down first.
+    Raises RigError; what had been started is then taken down again, logs excepted.
+    """
+    running = load(state)
+    if running is not None and [node.spec for node in running.nodes.values()] == list(nodes) and running.healthy():
+        progress(f"the cluster in {state} runs already and is healthy")
+        _import_images(running, image_names, progress)
+        return running
+    removed = down(state)
+    if removed:
+        progress(f"removed what an earlier cluster in {state} had left: {len(removed)} things")
+    try:
+        return _bring_up(state.absolute(), nodes, options or Options(), image_names, progress)
+    except BaseException:  # an interrupt as well: the next command must find nothing half made
+        down(state, keep_logs=True)
+        raise
+
+
+def load(state: Path) -> Cluster | None:
+    """The cluster in `state` as `up` recorded it, running or not; None if there is none."""
+    try:
+        facts = json.loads((state / _FACTS).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    plan = Plan(facts["cluster"], IPv4Network(facts["supernet"]), IPv4Network(facts["services"]))
+    specs = [NodeSpec(**{**spec, "taints": tuple(spec["taints"])}) for spec in facts["nodes"]]
+    options = Options(**facts["options"])
+    return _cluster(state.absolute(), plan, specs, options)
+
+
+def down(state: Path, *, keep_logs: bool = False) -> list[str]:
+    """Take down whatever runs or is left of the cluster in `state`; returns what was removed. Idempotent.
+
+    With `keep_logs` the folder stays, for somebody to read why a component failed.
+    """
+    state = state.absolute()
+    cluster = paths.cluster_id(state)
+    removed = []
+    for folder in (*sorted((state / "nodes").glob("*/processes")), state / "processes"):
+        removed += [f"process {name}" for name in ProcessTable(folder).stop(kill=True)]
+    if cgroups.ROOT.is_dir():
+        for name in sorted({path.name for top in cgroups.hierarchies() for path in top.glob(f"{cluster}-*")}):
+            removed += cgroups.destroy(name)
+    removed += network.tear(cluster)
+    removed += mountpoints.release(cluster, _mount_points())
+    (state / _FACTS).unlink(missing_ok=True)
+    if state.exists() and not keep_logs:
+        shutil.rmtree(state)
+        removed.append(f"folder {state}")
+    return removed
+
+
+def _bring_up(
+    state: Path, specs: Sequence[NodeSpec], options: Options, image_names: Sequence[str], progress: Progress
+) -> Cluster:
+    builds = Binaries()
+    builds.ensure(programs.CONTROL_PLANE, progress)
+    plan = network.choose(paths.cluster_id(state), network.taken())
+    options = replace(options, address=plan.host_address, service_cidr=str(plan.services))
+    state.mkdir(parents=True)
+    facts = {
+        "cluster": plan.cluster,
+        "supernet": str(plan.supernet),
+        "services": str(plan.services),
+        "nodes": [asdict(spec) for spec in specs],
+        "options": asdict(options),
+    }
+    (state / _FACTS).write_text(json.dumps(facts, indent=1), encoding="utf-8")
+    network.lay(plan)
+    mountpoints.claim(plan.cluster, _mount_points())
+    cluster = _cluster(state, plan, specs, options)
+    cluster.control_plane.start(progress)
+    found = builds.ensure(programs.NODE, progress)
+    archives = _archives(image_names, progress)
+    progress(f"starting {len(specs)} nodes and importing {len(archives)} images into each (usually 15 to 40 s)")
+    snapshotter = _snapshotter(state)
+    with ThreadPoolExecutor(max_workers=max(1, len(specs))) as pool:
+        starts = [
+            pool.submit(
+                node.start,
+                binaries=found,
+                pki=state / "pki",
+                url=cluster.control_plane.url,
+                images=archives,
+                sandbox_image=images.IMAGES["pause"].tag,
+                snapshotter=snapshotter,
+            )
+            for node in cluster.nodes.values()
+        ]
+        for start in starts:
+            start.result()
+    _remember_images(state, archives)
+    kube.await_nodes(cluster.kubeconfig, specs, timeout=_READY_SECONDS)
+    for spec in specs:
+        _, given = nodefiles.split_labels(spec.labels)
+        if given:
+            kube.label_node(cluster.kubeconfig, spec.name, given)
+    progress(f"{len(specs)} nodes are Ready: {', '.join(cluster.nodes)}")
+    return cluster
+
+
+def _cluster(state: Path, plan: Plan, specs: Sequence[NodeSpec], options: Options) -> Cluster:
+    nodes = {spec.name: RealNode(spec, index, plan, state / "nodes" / spec.name) for index, spec in enumerate(specs, 1)}
+    return Cluster(state, plan, ControlPlane(state, options), nodes)
+
+
+def _archives(image_names: Sequence[str], progress: Progress) -> list[Path]:
+    return [images.build(name, paths.cache_root(), progress) for name in ("pause", *image_names)]
+
+
+def _import_images(cluster: Cluster, image_names: Sequence[str], progress: Progress) -> None:
+    """Import what is not on the nodes of a running cluster yet: an archive's name changes with its content."""
+    archives = _archives(image_names, progress)
+    known = json.loads((cluster.state / _IMAGES_IMPORTED).read_text(encoding="utf-8"))
+    ctr = Binaries().path("ctr")
+    for archive in archives:
+        if str(archive) not in known:
+            progress(f"importing {archive.name} into {len(cluster.nodes)} nodes (usually 10 s)")
+            for node in cluster.nodes.values():
+                node.import_image(ctr, archive)
+    _remember_images(cluster.state, archives)
+
+
+def _remember_images(state: Path, archives: Sequence[Path]) -> None:
+    (state / _IMAGES_IMPORTED).write_text(json.dumps([str(archive) for archive in archives]), encoding="utf-8")
+
+
+def _mount_points() -> list[Path]:
+    return [Path(path) for path in nodefiles.BOUND]
+
+
+def _snapshotter(state: Path) -> str:
+    """`overlayfs` where the state folder's file system can carry one (an overlay cannot), else plain copies."""
+    scratch = state / "overlay-probe"
+    for name in ("lower", "upper", "work", "merged"):
+        (scratch / name).mkdir(parents=True)
+    options = f"lowerdir={scratch}/lower,upperdir={scratch}/upper,workdir={scratch}/work"
+    done = subprocess.run(
+        ["unshare", "--mount", "mount", "-t", "overlay", "overlay", "-o", options, str(scratch / "merged")],
+        capture_output=True,
+        check=False,
+    )
+    shutil.rmtree(scratch)
+    return "overlayfs" if done.returncode == 0 else "native"
