@@ -1,0 +1,28 @@
+"""The world as one value: everything that placement may look at, and nothing else."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from littoral.accelerators.catalogue import Catalogue
+from littoral.api.edgenode import EdgeNode
+from littoral.api.gpuslice import GPUSlice
+from littoral.api.inferencemodel import InferenceModel
+from littoral.api.workload import DeploymentFacts, NodeFacts, PodFacts
+
+Key = tuple[str, str]
+"""(namespace, name)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Immutable; the maps may be shared with other snapshots and must not change under it."""
+
+    catalogue: Catalogue
+    nodes: Mapping[str, NodeFacts] = field(default_factory=dict)
+    edge_nodes: Mapping[str, EdgeNode] = field(default_factory=dict)
+    slices: Mapping[Key, GPUSlice] = field(default_factory=dict)
+    models: Mapping[Key, InferenceModel] = field(default_factory=dict)
+    pods: Mapping[Key, PodFacts] = field(default_factory=dict)
+    deployments: Mapping[Key, DeploymentFacts] = field(default_factory=dict)
+    refused: Mapping[Key, str] = field(default_factory=dict)
+    """Models that cannot be parsed, with the reason: they get no plan, and what they have stays."""

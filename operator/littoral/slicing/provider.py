@@ -1,0 +1,93 @@
+"""What a sharing mechanism is to the rest of the program: a pure function, (device state, request) -> grant or reason.
+
+Each provider is one file. It says honestly how strong its isolation is, who picks the device, and what it really gives:
+`granted` is rounded up to what the mechanism can cut, and that is what the ledger charges.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from littoral.accelerators.discovery import Device
+from littoral.api.gpuslice import Isolation
+
+DevicePicker = Literal["Directed", "Reported", "Blind"]
+"""Directed: one device on the node, or the mechanism takes an id. Reported: read back after the kubelet chose. Blind:
+the kubelet chooses among several and nobody says which, so a grant must fit any of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a replica asks of one device: MiB, percent, and the least isolation."""
+
+    memory: int
+    compute: int = 0
+    isolation: Isolation = "None"
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """What one slice, or several, hold of a device: MiB, percent, units of its counted resource."""
+
+    memory: int = 0
+    compute: int = 0
+    units: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceState:
+    """A device and what is charged to it, summed over the slices on it.
+
+    Where device memory is node memory, `charged.memory` is what all slices on the node hold of it.
+    """
+
+    device: Device
+    charged: Charge = Charge()
+    slices: int = 0
+    largest: int = 0
+    """Memory of the largest single charge, MiB: an old grant may exceed what the device is cut into now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What the mechanism gives: at least what was asked."""
+
+    memory: int
+    compute: int
+    isolation: Isolation
+    resources: Mapping[str, str] = field(default_factory=dict)
+    """Resources, as quantities, that the pod must ask the kubelet for to get it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why not, for counting (`reason`, the same word for the same cause) and for reading.
+
+    `message` completes "a node …" and "3 nodes …": "with 1Gi free of 3Gi", "offline", "without a variant for t4".
+    """
+
+    reason: str
+    message: str
+    near: float = 0.0
+    """How near it came, 0 to 1: the nearest miss is the one worth telling."""
+
+
+class Provider(Protocol):
+    """A sharing mechanism."""
+
+    @property
+    def name(self) -> str:
+        """The mechanism's name, as the catalogue's `sharing` lists it."""
+        ...
+
+    def isolation(self, device: Device) -> Isolation:
+        """How strongly a slice of this device is kept apart from its neighbours."""
+        ...
+
+    def picker(self, device: Device) -> DevicePicker:
+        """Who chooses the device where the node has several alike."""
+        ...
+
+    def grant(self, state: DeviceState, request: Request) -> Grant | Refusal:
+        """Decide whether the device can give what is asked, and what it would really give."""
+        ...
