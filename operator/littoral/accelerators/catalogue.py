@@ -2,7 +2,7 @@
 
 A profile says what the device is (family, memory), how a Node that has it is recognised, by which mechanisms it can be
 shared, and with which Triton it is served (its stack). Adding a chip that shares in a known way is data alone; users
-add theirs by a ConfigMap with the label littoral.dev/catalogue in the operator's namespace.
+add theirs in the ConfigMap littoral-catalogue in the operator's namespace.
 
 An entry with a word that is not understood is refused whole: a typing error in `overhead` must not become a default.
 """
@@ -28,7 +28,7 @@ ANY: Final = "*"
 """The word for any accelerator."""
 
 Mechanism = Literal["whole", "counted", "cpu"]
-"""The sharing mechanisms that there is a provider for (littoral.slicing.PROVIDERS)."""
+"""The sharing mechanisms that there is a provider for (littoral.slicing.registry)."""
 
 
 class Entry(BaseModel):

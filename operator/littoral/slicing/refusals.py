@@ -1,0 +1,38 @@
+"""The refusals that several mechanisms share, so that the same cause always reads the same."""
+
+from littoral.accelerators.discovery import Device
+from littoral.api.gpuslice import ISOLATION_ORDER, Isolation
+from littoral.api.quantity import short_mib
+from littoral.slicing.provider import Refusal, Request
+
+
+def weaker(device: Device, isolation: Isolation, request: Request) -> Refusal | None:
+    """The device's mechanism keeps slices less apart than asked."""
+    if ISOLATION_ORDER.index(isolation) >= ISOLATION_ORDER.index(request.isolation):
+        return None
+    return Refusal(
+        "InsufficientIsolation",
+        f"whose {device.profile.name} ({device.provider}) has isolation {isolation}, not {request.isolation}",
+    )
+
+
+def unusable(device: Device) -> Refusal | None:
+    """The node hands out no unit of the resource at all; the EdgeNode's condition CapacityKnown says why."""
+    return Refusal("NoCapacity", f"without usable {device.resource}") if device.units == 0 else None
+
+
+def memory(free: int, request: Request) -> Refusal:
+    """Too little memory is left, MiB."""
+    have, need = short_mib(free), short_mib(request.memory)
+    if have == need:  # rounding for people must not hide the difference
+        have, need = f"{free}Mi", f"{request.memory}Mi"
+    return Refusal("InsufficientMemory", f"with {have} free of {need} needed", near=max(0, free) / request.memory)
+
+
+def compute(free: int, request: Request) -> Refusal:
+    """Too little compute is left, percent of one device."""
+    return Refusal(
+        "InsufficientCompute",
+        f"with {free}% compute free of {request.compute}% needed",
+        near=max(0, free) / request.compute,
+    )
