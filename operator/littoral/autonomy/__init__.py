@@ -1,0 +1,1 @@
+"""What it means for a machine to be out of reach: which of them are, and what its pods tolerate meanwhile. Pure."""
