@@ -24,7 +24,7 @@ _LABEL_VALUE: Final = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?
 _DEADLINE_MARGIN_SECONDS: Final = 60
 
 
-def build(
+def build(  # noqa: PLR0917 (whose it is, then what it runs: the order of a manifest)
     slice_name: str,
     slice_uid: str,
     namespace: str,

@@ -2,8 +2,8 @@
 
 A revision is named by a hash over the part of the spec that decides the pods of one variant, and the profile they run
 on. When it is first needed it is resolved, with the catalogue and the fetch image of that moment, and kept as a
-ControllerRevision; from then on pods are built from what was kept. So neither an upgrade of the operator nor a change of
-the catalogue restarts a server, until `littoral rollout refresh` makes another revision.
+ControllerRevision; from then on pods are built from what was kept. So neither an upgrade of the operator nor a change
+of the catalogue restarts a server, until `littoral rollout refresh` makes another revision.
 
 That holds only while the same spec hashes to the same name in every later version. Hence fields at their default are
 left out of the payload: a field that a later version adds changes no existing hash.
@@ -29,8 +29,8 @@ class Frozen:
     """One revision as it was resolved.
 
     `name` is that of its ControllerRevision, `number` its place in the model's history, `template` the pod template
-    without node and grant, `node_memory` whether what is granted is the node's own memory, `startup_timeout` the seconds
-    that fetching and loading may take. `failed` says why it was given up; `created` is None until it is stored.
+    without node and grant, `node_memory` whether what is granted is the node's own memory, `startup_timeout` the
+    seconds that fetching and loading may take. `failed` says why it was given up; `created` is None until it is stored.
     """
 
     name: str
@@ -47,8 +47,8 @@ class Frozen:
 def payload(model: InferenceModel, variant: Variant) -> dict[str, Any]:
     """The part of the spec that decides the pods of one variant.
 
-    Not in it: figures of the slice (the ledger's; what it grants reaches the pod by the allocation), replicas, where they
-    may go, paused. Tolerations are, since they stand in the pod.
+    Not in it: figures of the slice (the ledger's; what it grants reaches the pod by the allocation), replicas, where
+    they may go, paused. Tolerations are, since they stand in the pod.
     """
     spec = model.spec
     return {
@@ -66,7 +66,7 @@ def revision_name(model: InferenceModel, variant: Variant, profile: str) -> str:
 
 
 def model_revision(model: InferenceModel) -> str:
-    """Ten hex digits over all variants, for status.revision; their order decides placement alone, and does not count."""
+    """Ten hex digits over all variants, for status.revision; their order, which decides placement, does not count."""
     return _hash({variant.name: payload(model, variant) for variant in model.spec.variants})
 
 

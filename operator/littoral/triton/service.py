@@ -21,8 +21,8 @@ def build(model: InferenceModel) -> dict[str, Any]:
         },
         "spec": {
             "selector": metadata.pod_selector(name),
-            # The caller's own zone, which is its site. A preference: with no server there, others are asked. API servers
-            # before 1.31 drop the field. Newer ones call it PreferSameZone too, and know both names.
+            # The caller's own zone, which is its site. A preference: with no server there, others are asked. API
+            # servers before 1.31 drop the field; from 1.34 on PreferSameZone is another name for the same.
             "trafficDistribution": "PreferClose",
             "ports": [
                 _port("http", group.HTTP_PORT),
