@@ -15,6 +15,8 @@ MAX_BYTES: Final = 4096
 """What the kubelet keeps of one container's termination message."""
 _MAX_MESSAGE: Final = 1024
 _MAX_NAME: Final = 256
+_MAX_COUNT: Final = 2**63 - 1
+_MAX_SECONDS: Final = 1e9
 _DIGEST: Final = re.compile(r"(?:sha256:)?([0-9a-f]{64})")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]+")
 
@@ -89,8 +91,8 @@ def _report(data: dict[str, object]) -> Report:
         raise ValueError(outcome)
     return Report(
         outcome=outcome,
-        reason=_clean(_text(data.get("reason") or ""), _MAX_NAME),
-        message=_clean(_text(data.get("message") or ""), _MAX_MESSAGE),
+        reason=_clean(_text(data.get("reason")), _MAX_NAME),
+        message=_clean(_text(data.get("message")), _MAX_MESSAGE),
         models=_each(data.get("models"), _model),
         kept=_each(data.get("kept"), _digest),
         free=None if free is None else _count(free),
@@ -101,7 +103,7 @@ def _model(data: object) -> FetchedModel:
     if not isinstance(data, dict):
         raise TypeError(data)
     seconds = data.get("seconds", 0.0)
-    if data["source"] not in {"cache", "fetched"} or isinstance(seconds, bool) or not isinstance(seconds, int | float):
+    if data["source"] not in {"cache", "fetched"} or not 0 <= seconds <= _MAX_SECONDS:  # NaN is refused by this, too
         raise ValueError(data)
     return FetchedModel(
         name=_clean(_text(data["name"]), _MAX_NAME),
@@ -121,6 +123,8 @@ def _each(values: object, read: Callable[[object], _T]) -> tuple[_T, ...]:
 
 
 def _text(value: object) -> str:
+    if value is None:
+        return ""
     if not isinstance(value, str):
         raise TypeError(value)
     return value
@@ -134,7 +138,7 @@ def _digest(value: object) -> str:
 
 
 def _count(value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= _MAX_COUNT:
         raise ValueError(value)
     return value
 

@@ -11,7 +11,6 @@ where the image has none, plus those in the file that LITTORAL_CA_BUNDLE names.
 """
 
 import os
-import socket
 import ssl
 import urllib.request
 from collections.abc import Generator
@@ -21,12 +20,16 @@ import urllib3
 from urllib3.exceptions import (
     ConnectTimeoutError,
     HTTPError,
+    IncompleteRead,
     InvalidHeader,
+    LocationValueError,
     MaxRetryError,
     NameResolutionError,
     NewConnectionError,
+    ProtocolError,
     ProxyError,
     ReadTimeoutError,
+    ResponseError,
     SSLError,
 )
 
@@ -40,6 +43,8 @@ READ_TIMEOUT: Final = 30.0
 _REDIRECTS: Final = urllib3.Retry(total=None, connect=0, read=0, status=0, other=0, redirect=5, raise_on_status=False)
 _RETRIED: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 """Answers after which the same request may work in a moment."""
+_FINAL: Final = (SSLError, LocationValueError, ResponseError)
+"""No link trouble, and the same in a second: an untrusted certificate, a redirect that leads nowhere or in circles."""
 
 
 class HttpSource:
@@ -123,9 +128,8 @@ class HttpSource:
 
     def _unreachable(self, error: HTTPError) -> SourceUnreachable:
         cause = error.reason if isinstance(error, MaxRetryError) and error.reason else error
-        # A certificate that is not trusted now is not trusted in a second either.
         return SourceUnreachable(
-            f"{shown(self._uri)} cannot be reached: {_sentence(cause)}", retry=not isinstance(cause, SSLError)
+            f"{shown(self._uri)} cannot be reached: {_sentence(cause)}", retry=not isinstance(cause, _FINAL)
         )
 
 
@@ -171,16 +175,26 @@ def _sentence(error: Exception) -> str:
     """Say in plain words what urllib3 says in class names and addresses of objects."""
     if isinstance(error, NameResolutionError):
         return "its host name cannot be resolved"
+    if isinstance(error, NewConnectionError):  # before ConnectTimeoutError, of which it is a kind
+        return _plain(error.__cause__ or error)
     if isinstance(error, ConnectTimeoutError):
         return f"no answer within {CONNECT_TIMEOUT:.0f} s"
     if isinstance(error, ReadTimeoutError):
         return f"no byte arrived for {READ_TIMEOUT:.0f} s"
     if isinstance(error, ProxyError):
         return f"the proxy failed: {error.original_error}"
+    if isinstance(error, ProtocolError):
+        cause = error.args[-1]
+        if isinstance(cause, IncompleteRead):
+            return f"the connection was cut with {cause.expected} bytes to come"
+        return f"the connection was cut: {_plain(cause)}"
     if isinstance(error, SSLError):
         cause = error.args[0] if error.args else error
         detail = cause.verify_message if isinstance(cause, ssl.SSLCertVerificationError) else str(cause)
-        return f"its certificate or TLS was refused: {detail}"
-    if isinstance(error, NewConnectionError) and isinstance(error.__cause__, OSError | socket.gaierror):
-        return str(error.__cause__.strerror or error.__cause__)
-    return f"the connection failed: {error}"
+        hint = "; is the node's clock right?" if "not yet valid" in detail else ""
+        return f"TLS failed: {detail}{hint}"
+    return f"the request failed: {error}"
+
+
+def _plain(error: object) -> str:
+    return str((isinstance(error, OSError) and error.strerror) or error)

@@ -1,0 +1,219 @@
+"""What one run of the fetch container makes of its request: repository, cache and report."""
+
+import json
+import os
+import stat
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.modelstore.conftest import Namespace, Origin, Resource, onnx, sha256, tar
+
+from littoral.modelstore.errors import REASONS
+from littoral.modelstore.fetch import main
+from littoral.modelstore.report import parse_report
+
+WEIGHTS = bytes(range(256)) * 40
+
+
+def test_a_single_file_becomes_a_model_named_by_its_format(namespace: Namespace, origin: Origin) -> None:
+    report = namespace.fetch(onnx(origin.put("/m.onnx", Resource(WEIGHTS)), WEIGHTS))
+
+    assert report.ok, report
+    folder = namespace.repository / "plate"
+    assert sorted(path.name for path in namespace.repository.iterdir()) == ["plate"]
+    assert (folder / "config.pbtxt").read_text() == 'name: "plate"\n'
+    assert (folder / "1" / "model.onnx").read_bytes() == WEIGHTS
+    assert (folder / "1" / "model.onnx").resolve().is_relative_to(namespace.cache / "sha256" / sha256(WEIGHTS))
+    [model] = report.models
+    assert (model.name, model.digest, model.size, model.source) == ("plate", sha256(WEIGHTS), len(WEIGHTS), "fetched")
+    assert report.kept == (sha256(WEIGHTS),)
+    assert report.free
+
+
+@pytest.mark.parametrize("mode", ["w", "w:gz"])
+def test_an_archive_becomes_the_model_directory_and_its_own_config_wins(
+    namespace: Namespace, origin: Origin, mode: str
+) -> None:
+    own = 'name: "plate"  # ours\nbackend: "python"\ninput [ { name: "image" } ]\n'
+    body = tar({"./config.pbtxt": own.encode(), "1/model.py": b"pass", "labels.txt": b"a"}, mode)
+
+    report = namespace.fetch(onnx(origin.put("/download", Resource(body)), body, format="python"))
+
+    assert report.ok, report
+    folder = namespace.repository / "plate"
+    assert (folder / "config.pbtxt").read_text() == own
+    assert not (folder / "config.pbtxt").is_symlink()
+    assert (folder / "1" / "model.py").read_bytes() == b"pass"
+    assert (folder / "labels.txt").read_bytes() == b"a"
+
+
+def test_an_archive_without_config_gets_the_generated_one(namespace: Namespace, origin: Origin) -> None:
+    body = tar({"1/model.py": b"pass"})
+
+    assert namespace.fetch(onnx(origin.put("/m.tar", Resource(body)), body)).ok
+
+    assert (namespace.repository / "plate" / "config.pbtxt").read_text() == 'name: "plate"\n'
+
+
+def test_a_warm_start_needs_no_source_no_lock_and_no_write(namespace: Namespace, origin: Origin) -> None:
+    model = onnx(origin.put("/m.onnx", Resource(WEIGHTS)), WEIGHTS)
+    assert namespace.fetch(model).ok
+    before = {path: path.stat().st_mtime_ns for path in namespace.cache.rglob("*")}
+    origin.resources.clear()
+    origin.seen.clear()
+
+    report = namespace.fetch(model)
+
+    assert report.ok
+    assert report.models[0].source == "cache"
+    assert origin.seen == []
+    assert {path: path.stat().st_mtime_ns for path in namespace.cache.rglob("*")} == before
+    assert (namespace.repository / "plate" / "1" / "model.onnx").read_bytes() == WEIGHTS
+
+
+def test_the_same_bytes_from_another_address_are_not_fetched_again(namespace: Namespace, origin: Origin) -> None:
+    assert namespace.fetch(onnx(origin.put("/m.onnx", Resource(WEIGHTS)), WEIGHTS)).ok
+
+    report = namespace.fetch(onnx("https://nowhere.invalid/m", WEIGHTS, name="other", config=None))
+
+    assert report.models[0].source == "cache"
+    assert sorted(path.name for path in namespace.repository.iterdir()) == ["other", "plate"]
+
+
+def test_an_entry_without_a_valid_marker_is_no_entry(namespace: Namespace, origin: Origin) -> None:
+    model = onnx(origin.put("/m.onnx", Resource(WEIGHTS)), WEIGHTS)
+    entry = namespace.cache / "sha256" / model.sha256
+    entry.mkdir(parents=True)
+    (entry / "content").write_bytes(b"left by somebody")
+    (entry / "verified.json").write_text('{"digest": "other", "size": 1}')
+
+    report = namespace.fetch(model)
+
+    assert report.models[0].source == "fetched"
+    assert (namespace.repository / "plate" / "1" / "model.onnx").read_bytes() == WEIGHTS
+    assert namespace.staged() == []
+
+
+def test_one_failure_is_the_outcome_and_the_others_are_in_place(namespace: Namespace, origin: Origin) -> None:
+    good = onnx(origin.put("/m.onnx", Resource(WEIGHTS)), WEIGHTS)
+    gone = onnx(origin.put("/gone", Resource(b"", statuses=[404] * 9)), b"y", name="gone")
+    wrong = onnx(origin.put("/wrong", Resource(b"xyz")), b"abc", name="wrong")
+
+    report = namespace.fetch(gone, wrong, good)
+
+    assert (report.outcome, report.reason) == ("failed", "DigestMismatch"), "what can't heal is named first"
+    assert [model.name for model in report.models] == ["plate"]
+    assert sorted(path.name for path in namespace.repository.iterdir()) == ["plate"]
+
+
+def test_everything_can_be_read_by_another_user(namespace: Namespace, origin: Origin) -> None:
+    body = tar({"1/model.py": b"pass", "1/deep/tool": b"x"})
+    assert namespace.fetch(onnx(origin.put("/m.tar", Resource(body)), body)).ok
+
+    for root in (namespace.cache, namespace.repository):
+        for path in root.rglob("*"):
+            wanted = 0o755 if path.is_dir() else 0o644
+            assert stat.S_IMODE(path.stat().st_mode) & wanted == wanted, path
+
+
+FAILURES: dict[str, tuple[dict[str, Any], Resource | None, str, str]] = {
+    "wrong digest": ({"sha256": "0" * 64}, Resource(WEIGHTS), "DigestMismatch", sha256(WEIGHTS)),
+    "larger than declared": ({"size": 100}, Resource(WEIGHTS), "TooLarge", "100 bytes"),
+    "larger than declared, unannounced": ({"size": 100}, Resource(WEIGHTS, length=False), "TooLarge", "100 bytes"),
+    "absent": ({}, Resource(b"", statuses=[404] * 9), "SourceUnreachable", "404"),
+    "forbidden": ({}, Resource(b"", statuses=[403] * 9), "SourceUnreachable", "403"),
+    "broken server": ({}, Resource(b"", statuses=[503] * 9), "SourceUnreachable", "6 attempts"),
+    "scheme": ({"uri": "gopher://x/y"}, None, "UnsupportedSource", "file, http, https"),
+    "zip by name": ({"uri": "https://x.invalid/m.zip"}, None, "UnsupportedSource", ".tar.gz"),
+    "password in the URI": ({"uri": "https://me:secret@x.invalid/m"}, None, "UnsupportedSource", "readable"),
+    "no such host": ({"uri": "http://host.invalid/m"}, None, "SourceUnreachable", "cannot be resolved"),
+    "format without a file name": ({"format": "ensemble"}, Resource(WEIGHTS), "LayoutInvalid", "tar archive"),
+}
+
+
+@pytest.mark.parametrize("case", FAILURES)
+def test_failures_are_named_and_leave_nothing(namespace: Namespace, origin: Origin, case: str) -> None:
+    changes, resource, reason, words = FAILURES[case]
+    uri = origin.put("/m.onnx", resource) if resource else ""
+
+    report = namespace.fetch(replace(onnx(uri, WEIGHTS), **changes))
+
+    assert (report.outcome, report.reason) == ("failed", reason)
+    assert words in report.message
+    assert "secret" not in report.message
+    assert report.reason in REASONS
+    assert report.models == ()
+    assert namespace.staged() == []
+    assert not (namespace.repository / "plate").exists()
+
+
+def test_a_declared_size_is_checked_before_the_body(namespace: Namespace, origin: Origin) -> None:
+    uri = origin.put("/m.onnx", Resource(WEIGHTS, cuts=[0]))  # would be retried if the body mattered
+
+    assert namespace.fetch(onnx(uri, WEIGHTS, size=1)).reason == "TooLarge"
+    assert namespace.waits == []
+
+
+def test_a_refused_connection_is_tried_a_bounded_number_of_times(namespace: Namespace, origin: Origin) -> None:
+    uri = origin.put("/m.onnx", Resource(WEIGHTS))
+    origin.server_close()
+
+    report = namespace.fetch(onnx(uri, WEIGHTS))
+
+    assert (report.reason, REASONS[report.reason]) == ("SourceUnreachable", True)
+    assert "Connection refused" in report.message
+    assert namespace.waits == [0.5, 1.0, 2.0, 4.0, 8.0]
+
+
+def test_a_full_disk_is_found_out_before_the_source_is_asked(
+    namespace: Namespace, origin: Origin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri = origin.put("/m.onnx", Resource(WEIGHTS))
+    monkeypatch.setattr("littoral.modelstore.cache.Cache.free", lambda _: 1 << 20)
+
+    report = namespace.fetch(onnx(uri, WEIGHTS))
+
+    assert (report.reason, REASONS[report.reason]) == ("DiskFull", True)
+    assert origin.seen == []
+
+
+def test_a_disk_that_fills_up_meanwhile_is_disk_full(
+    namespace: Namespace, origin: Origin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_room(_: int) -> None:
+        raise OSError(28, os.strerror(28))
+
+    monkeypatch.setattr("littoral.modelstore.files.os.fsync", no_room)
+
+    report = namespace.fetch(onnx(origin.put("/m.onnx", Resource(WEIGHTS)), WEIGHTS))
+
+    assert report.reason == "DiskFull"
+    assert namespace.staged() == []
+
+
+def test_a_cache_that_is_not_there_is_said(namespace: Namespace) -> None:
+    namespace.cache.rmdir()
+
+    report = namespace.fetch(onnx("https://x.invalid/m", WEIGHTS))
+
+    assert report.reason == "CacheUnusable"
+    assert str(namespace.cache) in report.message
+
+
+def test_main_writes_the_termination_message_and_returns_the_status(
+    namespace: Namespace, origin: Origin, tmp_path: Path
+) -> None:
+    model = onnx(origin.put("/m.onnx", Resource(WEIGHTS)), WEIGHTS)
+    log = tmp_path / "termination-log"
+    environ = {"LITTORAL_FETCH": namespace.request(model).dump(), "LITTORAL_TERMINATION_LOG": str(log)}
+
+    assert main(environ) == 0
+    report = parse_report(log.read_text())
+    assert report is not None
+    assert report.ok
+
+    assert main({**environ, "LITTORAL_FETCH": "{"}) == 1
+    failed = json.loads(log.read_text())
+    assert (failed["outcome"], failed["reason"]) == ("failed", "RequestInvalid")

@@ -1,0 +1,160 @@
+"""What a URI may name, and what it may not."""
+
+import contextlib
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.modelstore.conftest import Namespace, Origin, Resource, onnx
+
+from littoral.modelstore.errors import FetchError, SourceUnreachable, UnsupportedSource
+from littoral.modelstore.sources import shown, source_for
+from littoral.modelstore.sources.file import import_path
+
+ESCAPES = [
+    "file:///etc/passwd",
+    "file:///import/../secret",
+    "file:///import/%2e%2e/secret",
+    "file:///import/a/%2E%2E%2F%2e%2e/secret",
+    "file:///import/..%2fsecret",
+    "file:///import//etc/passwd",
+    "file:///import/./m",
+    "file:///import/",
+    "file:///import",
+    "file:///imports/m",
+    "file:///import/a%00b",
+    "file:///import/m?x=1",
+    "file:///import/m#x",
+    "file://host/import/m",
+    "file://localhost/import/m",
+    "file:import/m",
+    "file:m",
+]
+
+
+@pytest.mark.parametrize("uri", ESCAPES)
+def test_a_file_uri_names_nothing_outside_import(namespace: Namespace, uri: str) -> None:
+    (namespace.cache / "secret").write_bytes(b"secret")
+
+    report = namespace.fetch(onnx(uri, b"secret"))
+
+    assert report.reason == "UnsupportedSource", report
+
+
+LINKS = {
+    "the file": ("m", "../secret"),
+    "a folder": ("folder", ".."),
+    "an absolute folder": ("folder", "/"),
+    "a link inside": ("m", "real"),
+}
+
+
+@pytest.mark.parametrize("case", LINKS)
+def test_no_symbolic_link_is_followed(namespace: Namespace, case: str) -> None:
+    name, target = LINKS[case]
+    namespace.import_file("real", b"secret")
+    (namespace.cache / "secret").write_bytes(b"secret")
+    (namespace.cache / "import" / name).symlink_to(target)
+
+    report = namespace.fetch(onnx(f"file:///import/{name if name == 'm' else 'folder/secret'}", b"secret"))
+
+    assert report.reason == "UnsupportedSource"
+    assert "symbolic link" in report.message
+
+
+def test_import_itself_may_not_be_a_link(namespace: Namespace, tmp_path: Path) -> None:
+    (tmp_path / "m").write_bytes(b"secret")
+    (namespace.cache / "import").symlink_to(tmp_path)
+
+    assert namespace.fetch(onnx("file:///import/m", b"secret")).reason == "UnsupportedSource"
+
+
+@pytest.mark.parametrize("kind", ["folder", "pipe"])
+def test_only_a_regular_file_is_read(namespace: Namespace, kind: str) -> None:
+    namespace.import_file("beside", b"")
+    path = namespace.cache / "import" / "m"
+    path.mkdir() if kind == "folder" else os.mkfifo(path)
+
+    report = namespace.fetch(onnx("file:///import/m", b"x"))
+
+    assert (report.reason, "not a regular file" in report.message) == ("UnsupportedSource", True)
+
+
+@pytest.mark.parametrize("uri", ["file:///import/line%203/m.onnx", "file:///import/line 3/m.onnx"])
+def test_a_file_carried_by_hand_is_a_source(namespace: Namespace, uri: str) -> None:
+    namespace.import_file("line 3/m.onnx", b"weights")
+
+    assert namespace.fetch(onnx(uri, b"weights")).ok
+
+
+def test_an_absent_file_says_where_it_belongs(namespace: Namespace) -> None:
+    report = namespace.fetch(onnx("file:///import/usb/m.onnx", b"x"))
+
+    assert report.reason == "SourceUnreachable"
+    assert "/var/lib/littoral/namespaces/<UID of the namespace>/import/usb/m.onnx" in report.message
+
+
+@given(st.text())
+def test_whatever_import_path_accepts_is_plain(text: str) -> None:
+    try:
+        parts = import_path(f"file:///import/{text}")
+    except UnsupportedSource:
+        return
+    assert parts
+    assert all(part not in {"", ".", ".."} and "/" not in part for part in parts)
+
+
+@given(st.text() | st.from_regex(r"(https?|file|s3)://[ -~]*", fullmatch=True))
+def test_no_uri_breaks_the_fetcher(text: str) -> None:
+    with contextlib.suppress(FetchError):
+        source_for(text, Path())
+
+
+def test_what_is_shown_of_a_uri_holds_no_secret() -> None:
+    assert shown("https://user:pass@host:8443/a/b?X-Signature=abc#f") == "https://host:8443/a/b"
+
+
+def test_a_redirect_is_followed(namespace: Namespace, origin: Origin) -> None:
+    there = origin.put("/there", Resource(b"weights"))
+    here = origin.put("/here", Resource(b"", statuses=[302], headers={"Location": there}))
+
+    assert namespace.fetch(onnx(here, b"weights")).ok
+
+
+def test_a_redirect_to_elsewhere_than_the_web_is_refused(namespace: Namespace, origin: Origin) -> None:
+    here = origin.put("/here", Resource(b"", statuses=[302] * 9, headers={"Location": "file:///etc/passwd"}))
+
+    assert namespace.fetch(onnx(here, b"weights")).reason == "SourceUnreachable"
+    assert namespace.waits == []
+
+
+def test_redirects_in_circles_end(namespace: Namespace, origin: Origin) -> None:
+    here = origin.put("/here", Resource(b"", statuses=[302] * 99, headers={"Location": "/here"}))
+
+    report = namespace.fetch(onnx(here, b"weights"))
+
+    assert (report.reason, len(origin.seen)) == ("SourceUnreachable", 6)
+    assert "too many redirects" in report.message
+
+
+def test_proxies_come_from_the_environment(
+    namespace: Namespace, origin: Origin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proxy = origin.put("", Resource(b""))
+    origin.put("http://models.invalid/m", Resource(b"weights"))  # what a proxy is asked for is the whole URI
+    monkeypatch.setenv("http_proxy", proxy)
+
+    assert namespace.fetch(onnx("http://models.invalid/m", b"weights")).ok
+
+    monkeypatch.setenv("no_proxy", "models.invalid")
+    report = namespace.fetch(onnx("http://models.invalid/m", b"others"))
+    assert "cannot be resolved" in report.message
+
+
+def test_a_ca_bundle_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("LITTORAL_CA_BUNDLE", str(tmp_path / "ca.pem"))
+
+    with pytest.raises(SourceUnreachable, match=r"ca\.pem \(LITTORAL_CA_BUNDLE\) cannot be read"):
+        source_for("https://models.invalid/m", Path())

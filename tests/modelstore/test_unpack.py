@@ -1,0 +1,142 @@
+"""Archives that must not be unpacked, and what is said of them."""
+
+import gzip
+import io
+import tarfile
+from pathlib import Path
+
+import pytest
+from tests.modelstore.conftest import Member, special, tar
+
+from littoral.modelstore.errors import ArchiveUnsafe, LayoutInvalid
+from littoral.modelstore.unpack import MAX_MEMBERS, MAX_SLACK, is_archive, unpack
+
+
+class Bytes(io.BytesIO):
+    """An archive that has arrived as a whole."""
+
+    def __init__(self, body: bytes) -> None:
+        super().__init__(body)
+        self.received = len(body)
+
+
+def unpacked(body: bytes, into: Path) -> Path:
+    unpack(Bytes(body), into, compressed=body[:1] == b"\x1f", spend=lambda _: None)
+    return into
+
+
+UNSAFE: dict[str, tuple[dict[str, Member], str]] = {
+    "absolute": ({"/etc/passwd": b"x"}, "/etc/passwd"),
+    "parent": ({"1/../../x": b"x"}, "1/../../x"),
+    "parent at the end": ({"1/..": b"x"}, "1/.."),
+    "parent as a folder": ({"../x": special(tarfile.DIRTYPE)}, "../x"),
+    "absolute link": ({"1": special(tarfile.SYMTYPE, "/etc")}, "'1' is a symbolic link to '/etc'"),
+    "link out": ({"1/a": special(tarfile.SYMTYPE, "../../x")}, "../../x"),
+    "link up and in again": ({"1/a": special(tarfile.SYMTYPE, "../b")}, "free of '..'"),
+    "write through a link": ({"b": b"", "a": special(tarfile.SYMTYPE, "b"), "a/x": b"x"}, "through a link"),
+    "folder over a link": ({"b": b"", "a": special(tarfile.SYMTYPE, "b"), "./a": special(tarfile.DIRTYPE)}, "a link"),
+    "write through a file": ({"a": b"", "a/x": b"x"}, "through a file"),
+    "hard link out": ({"1/a": special(tarfile.LNKTYPE, "../../etc/shadow")}, "leaves the archive"),
+    "hard link absolute": ({"1/a": special(tarfile.LNKTYPE, "/etc/shadow")}, "leaves the archive"),
+    "hard link to nothing": ({"1/a": special(tarfile.LNKTYPE, "1/b")}, "no file before it"),
+    "hard link to a link": (
+        {"l": special(tarfile.SYMTYPE, "x"), "h": special(tarfile.LNKTYPE, "l")},
+        "no file before it",
+    ),
+    "character device": ({"1/null": special(tarfile.CHRTYPE)}, "neither a file"),
+    "block device": ({"1/sda": special(tarfile.BLKTYPE)}, "neither a file"),
+    "pipe": ({"1/pipe": special(tarfile.FIFOTYPE)}, "neither a file"),
+    "twice": ({"a": b"x", "./a": b"y"}, "twice"),
+    "file over a folder": ({"a/x": b"x", "a": b"y"}, "twice"),
+    "long component": ({"a" * 256: b"x"}, "too long"),
+    "long path": ({"/".join(["a" * 99] * 11): b"x"}, "too long"),
+    "sparse": ({"s": special(tarfile.GNUTYPE_SPARSE)}, "sparse"),
+    "huge header": ({"x" * 70_000: b""}, "has a header of"),
+}
+
+
+@pytest.mark.parametrize("case", UNSAFE)
+def test_unsafe_archives_are_refused_by_member(tmp_path: Path, case: str) -> None:
+    members, words = UNSAFE[case]
+
+    with pytest.raises(ArchiveUnsafe) as refused:
+        unpacked(tar(members), tmp_path / "into")
+
+    assert words in str(refused.value)
+    assert [path.name for path in tmp_path.iterdir()] == ["into"], "nothing outside"
+
+
+def test_links_that_stay_inside_are_kept(tmp_path: Path) -> None:
+    members: dict[str, Member] = {
+        "1/lib.so.1": b"code",
+        "1/lib.so": special(tarfile.SYMTYPE, "lib.so.1"),
+        "2": special(tarfile.SYMTYPE, "1"),
+        "1/copy": special(tarfile.LNKTYPE, "1/lib.so.1"),
+    }
+
+    into = unpacked(tar(members), tmp_path / "into")
+
+    assert (into / "2" / "lib.so").read_bytes() == b"code"
+    assert (into / "1" / "copy").read_bytes() == b"code"
+
+
+def test_owners_and_modes_are_ours_but_for_the_execute_bit(tmp_path: Path) -> None:
+    tool = tarfile.TarInfo()
+    tool.mode, tool.uid = 0o4711, 12345
+    into = unpacked(tar({"tool": tool, "file": b"x"}), tmp_path / "into")
+
+    assert [(into / name).stat().st_mode & 0o7777 for name in ("tool", "file")] == [0o755, 0o644]
+    assert (into / "tool").stat().st_uid == into.stat().st_uid
+
+
+def test_a_bomb_is_stopped_where_it_swells(tmp_path: Path) -> None:
+    body = tar({"1/zeros": bytes(MAX_SLACK + (8 << 20))}, "w:gz")
+
+    with pytest.raises(ArchiveUnsafe, match=r"20 times .* '1/zeros'"):
+        unpacked(body, tmp_path / "into")
+
+
+def test_members_are_counted(tmp_path: Path) -> None:
+    body = tar({f"d/{number}": special(tarfile.DIRTYPE) for number in range(MAX_MEMBERS + 1)})
+
+    with pytest.raises(ArchiveUnsafe, match="more than 10000 members"):
+        unpacked(body, tmp_path / "into")
+
+
+def test_a_chain_of_headers_is_no_way_to_exhaust_the_stack(tmp_path: Path) -> None:
+    header = tarfile.TarInfo("././@LongLink")
+    header.type, header.size = tarfile.GNUTYPE_LONGNAME, 4
+    block = header.tobuf(tarfile.GNU_FORMAT) + b"abc\0".ljust(512, b"\0")
+
+    with pytest.raises(LayoutInvalid, match="not a readable tar"):
+        unpacked(block * 5000, tmp_path / "into")
+
+
+@pytest.mark.parametrize("keep", [0.1, 0.5, 0.9])
+def test_a_truncated_gzip_is_damage(tmp_path: Path, keep: float) -> None:
+    body = tar({"1/a": bytes(range(256)) * 999, "1/b": b"x" * 99_999}, "w:gz")
+
+    with pytest.raises(LayoutInvalid, match=r"not a readable tar\.gz"):
+        unpacked(body[: int(len(body) * keep)], tmp_path / "into")
+
+
+def test_a_gzip_of_several_members_is_read_to_its_end(tmp_path: Path) -> None:
+    body = tar({"1/a": b"x" * 1000, "1/b": b"y" * 1000})
+    halves = gzip.compress(body[:1536]) + gzip.compress(body[1536:])
+
+    assert (unpacked(halves, tmp_path / "into") / "1" / "b").read_bytes() == b"y" * 1000
+
+
+@pytest.mark.parametrize(
+    ("head", "archive"),
+    [
+        (tar({"a": b"x"})[:512], True),
+        (gzip.compress(b""), True),
+        (b"PK\x03\x04" + bytes(508), False),
+        (bytes(512), False),
+        (b"", False),
+        (b"\x08\x07\x12\x07pytorch" * 50, False),
+    ],
+)
+def test_archives_are_known_by_their_bytes(head: bytes, archive: bool) -> None:
+    assert is_archive(head[:512]) is archive
