@@ -99,7 +99,13 @@ class Client:
 
     @overload
     async def list(
-        self, resource: Resource, *, label_selector: str | None = ..., namespace: str | None = ..., page: int = ...
+        self,
+        resource: Resource,
+        *,
+        label_selector: str | None = ...,
+        field_selector: str | None = ...,
+        namespace: str | None = ...,
+        page: int = ...,
     ) -> Listing[Json]: ...
 
     @overload
@@ -109,6 +115,7 @@ class Client:
         *,
         project: Callable[[Json], T],
         label_selector: str | None = ...,
+        field_selector: str | None = ...,
         namespace: str | None = ...,
         page: int = ...,
     ) -> Listing[T]: ...
@@ -119,6 +126,7 @@ class Client:
         *,
         project: Callable[[Json], Any] | None = None,
         label_selector: str | None = None,
+        field_selector: str | None = None,
         namespace: str | None = None,
         page: int = 500,
     ) -> Listing[Any]:
@@ -127,7 +135,8 @@ class Client:
         Items carry their apiVersion and kind, which the API leaves out of lists. All pages show one moment; when that
         has become too old for the server (410), the list is read anew in one piece, as client-go does.
         """
-        selector = (("labelSelector", label_selector),) if label_selector else ()
+        selectors = (("labelSelector", label_selector), ("fieldSelector", field_selector))
+        selector = tuple((name, value) for name, value in selectors if value)
         collection = _call("list", resource, namespace)
         try:
             return await self._list(resource, collection, project, (*selector, ("limit", str(page))))

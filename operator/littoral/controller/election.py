@@ -3,8 +3,9 @@
 The rules are client-go's. A candidate takes the Lease when it has no holder, or when its record has not changed for the
 duration written in it, *as measured by the candidate's own monotonic clock*: clocks of two machines are never compared,
 the times in the Lease are for people. Every write carries the resourceVersion that was read, so that of two candidates
-one gets a Conflict. The holder renews each RETRY_PERIOD with one write and no read; after RENEW_DEADLINE without success it is the leader no more,
-LEASE_DURATION - RENEW_DEADLINE before anybody else can be. A clean exit clears the holder: a successor starts at once.
+one gets a Conflict. The holder renews each RETRY_PERIOD, with one write and no read; after RENEW_DEADLINE without
+success it is the leader no more, LEASE_DURATION - RENEW_DEADLINE before anybody else can be. A clean exit clears the
+holder: a successor starts at once.
 
 The library's own election (kubernetes.aio.leaderelection, 37.0.2) is not used: a connection error ends it (only
 ApiException is caught); a renewal has a request timeout of five minutes, so that a leader can outlive its Lease by far;

@@ -77,9 +77,15 @@ class ApiError(Exception):
         reason = str(answer.get("reason", ""))
         if retry_after is None and details.get("retryAfterSeconds"):
             retry_after = float(details["retryAfterSeconds"])
-        return _class_for(status, reason, causes)(
+        message = str(answer.get("message") or f"HTTP {status} with no explanation")
+        if status == 422 and any(cause.field == "metadata.uid" for cause in causes):
+            kind: type[ApiError] = Conflict
+            message = f"the object was deleted and made again ({message})"
+        else:
+            kind = _class_for(status, reason)
+        return kind(
             request,
-            str(answer.get("message") or f"HTTP {status} with no explanation"),
+            message,
             status=status,
             reason=reason,
             causes=causes,
@@ -134,11 +140,7 @@ _BY_STATUS: Mapping[int, type[ApiError]] = {
 }
 
 
-def _class_for(status: int, reason: str, causes: Sequence[Cause]) -> type[ApiError]:
+def _class_for(status: int, reason: str) -> type[ApiError]:
     if reason == "AlreadyExists":
         return AlreadyExists
-    if status == 422 and any(cause.field == "metadata.uid" for cause in causes):
-        return Conflict
-    if status >= 500:
-        return Unavailable
-    return _BY_STATUS.get(status, ApiError)
+    return Unavailable if status >= 500 else _BY_STATUS.get(status, ApiError)

@@ -45,6 +45,10 @@ POOL: Final = 32
 """Requests under way at once: the workers, the Lease, the resync and the Events share them."""
 
 
+_IN_CLUSTER: Final = "KUBERNETES_SERVICE_HOST"
+"""Set in every pod."""
+
+
 class ConfigurationError(Exception):
     """No cluster to talk to: neither a kubeconfig nor a service account can be used."""
 
@@ -79,20 +83,28 @@ async def load(kubeconfig: Path | None = None, context: str | None = None, pool:
     configuration = Configuration()
     configuration.connection_pool_maxsize = pool
     try:
-        if kubeconfig is None and "KUBERNETES_SERVICE_HOST" in os.environ:
+        if kubeconfig is None and _IN_CLUSTER in os.environ:
             load_incluster_config(client_configuration=configuration)
-            return configuration
-        await load_kube_config(
-            config_file=None if kubeconfig is None else str(kubeconfig),
-            context=context,
-            client_configuration=configuration,
-            persist_config=False,
-        )
-    except (ConfigException, OSError, TypeError) as error:  # TypeError: what the library makes of a missing file
-        where = kubeconfig or os.environ.get("KUBECONFIG") or "the default kubeconfig"
-        reason = "no such file" if isinstance(error, TypeError) else error
-        raise ConfigurationError(f"cannot log in to a cluster with {where}: {reason}") from error
+        else:
+            await load_kube_config(
+                config_file=None if kubeconfig is None else str(kubeconfig),
+                context=context,
+                client_configuration=configuration,
+                persist_config=False,
+            )
+    except (ConfigException, OSError) as error:
+        raise ConfigurationError(_explain(kubeconfig, error)) from error
     return configuration
+
+
+def _explain(kubeconfig: Path | None, error: Exception) -> str:
+    if kubeconfig is not None:
+        # The library takes a file that is missing for one that lacks everything.
+        return f"cannot log in with {kubeconfig}: {error if kubeconfig.is_file() else 'there is no such file'}"
+    if _IN_CLUSTER in os.environ:
+        return f"cannot log in as the pod's service account: {error}"
+    default = os.environ.get("KUBECONFIG", "~/.kube/config")
+    return f"cannot log in to a cluster with {default} (name another with --kubeconfig): {error}"
 
 
 class Transport:

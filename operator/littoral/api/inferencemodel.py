@@ -1,0 +1,274 @@
+"""InferenceModel: one model, a variant of it for each kind of hardware, and where it shall serve."""
+
+from datetime import datetime
+from typing import Annotated, Final, Literal
+
+from pydantic import Field
+
+from littoral.api.base import (
+    ApiModel,
+    Condition,
+    Duration,
+    LabelKey,
+    LabelValue,
+    Metadata,
+    Name,
+    Quantity,
+    Vocabulary,
+    pending_conditions,
+    rules,
+)
+from littoral.api.gpuslice import Isolation
+from littoral.api.group import ANNOTATION_REFRESH
+
+MAX_NAME: Final = 40
+MAX_NODES_LISTED: Final = 100
+
+
+class Source(ApiModel):
+    """Where a variant's artifact comes from, and the proof of it."""
+
+    uri: Annotated[
+        str,
+        Field(
+            min_length=8,
+            max_length=1024,
+            pattern=r"^(https?://[^\s/]+/\S+|file:///import/\S+)$",
+            description="http(s)://… or file:///import/…, a path below import/ in the namespace's folder on the node.",
+        ),
+    ]
+    sha256: Annotated[
+        str,
+        Field(
+            pattern="^[a-f0-9]{64}$",
+            max_length=64,
+            description="The artifact's digest; `littoral digest` prints it. Compulsory: nothing unverified is loaded.",
+        ),
+    ]
+    size: Annotated[
+        Quantity | None, Field(description="The artifact's declared size; one that is larger is refused.")
+    ] = None
+
+
+class SliceRequest(ApiModel):
+    """The fraction of an accelerator that a replica needs."""
+
+    memory: Annotated[
+        Quantity | None, Field(description="Device memory for the model; the server's own overhead is added.")
+    ] = None
+    compute: Annotated[int | None, Field(ge=0, le=100, description="Percent of one device's compute.")] = None
+    isolation: Annotated[Isolation | None, Field(description="The least isolation accepted: None, Soft or Hard.")] = (
+        None
+    )
+
+
+class Variant(ApiModel):
+    """The model in one format, for some accelerators."""
+
+    name: Annotated[Name, Field(description="The variant's name, shown in status.")]
+    accelerators: Annotated[
+        tuple[Vocabulary, ...],
+        Field(
+            min_length=1,
+            max_length=32,
+            description='Families or profiles it runs on; "*" is any accelerator, "cpu" none.',
+        ),
+    ]
+    format: Annotated[
+        Vocabulary,
+        Field(
+            description="The artifact's format: python, onnx, tensorrt_plan, …; with the profile it decides Triton's backend."
+        ),
+    ]
+    source: Annotated[Source, Field(description="The artifact.")]
+    slice: Annotated[SliceRequest, Field(description="Overrides spec.slice field by field.")] = SliceRequest()
+
+
+class Toleration(ApiModel):
+    """A core/v1 Toleration for taints of the node that placement must not shy at."""
+
+    key: Annotated[str, Field(max_length=317, description="The taint's key; empty with Exists matches all.")] = ""
+    operator: Annotated[Literal["Exists", "Equal"], Field(description="Exists or Equal.")] = "Equal"
+    value: Annotated[str, Field(max_length=63, description="The taint's value, for Equal.")] = ""
+    effect: Annotated[
+        Literal["", "NoSchedule", "PreferNoSchedule", "NoExecute"],
+        Field(description="The taint's effect; empty is any."),
+    ] = ""
+
+
+class Placement(ApiModel):
+    """Where replicas may go."""
+
+    mode: Annotated[
+        Literal["Replicas", "PerNode"],
+        Field(
+            description="Replicas: spec.replicas of them. PerNode: one on every node that fits; spec.replicas is ignored."
+        ),
+    ] = "Replicas"
+    pools: Annotated[tuple[Name, ...], Field(max_length=64, description="Pools it may use; empty means all.")] = ()
+    node_selector: Annotated[
+        dict[LabelKey, LabelValue], Field(max_length=16, description="Labels that the Node must have.")
+    ] = {}
+    tolerations: Annotated[tuple[Toleration, ...], Field(max_length=16, description="Taints it may ignore.")] = ()
+
+
+class Serving(ApiModel):
+    """How it is served."""
+
+    model_name: Annotated[
+        str,
+        Field(
+            max_length=128,
+            pattern=r"^([A-Za-z0-9_][A-Za-z0-9_.-]*)?$",
+            description="What clients call it. Default: the object's name.",
+        ),
+    ] = ""
+    image: Annotated[
+        str,
+        Field(max_length=512, pattern=r"^\S*$", description="Triton image in place of the catalogue's."),
+    ] = ""
+    startup_timeout: Annotated[
+        Duration, Field(description="How long fetching and loading may take before an update is put back.")
+    ] = "10m"
+
+
+class InferenceModelSpec(ApiModel):
+    """What shall serve, and where."""
+
+    version: Annotated[str, Field(max_length=63, description="A label for people; part of the revision.")] = ""
+    variants: Annotated[
+        tuple[Variant, ...],
+        Field(
+            min_length=1,
+            max_length=16,
+            description="Tried in order on each candidate node; the first that fits its accelerator is used.",
+            json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
+        ),
+    ]
+    slice: Annotated[
+        SliceRequest, Field(description="What each replica needs, where the variant does not say otherwise.")
+    ] = SliceRequest()
+    replicas: Annotated[int, Field(ge=0, le=10000, description="How many, under placement.mode Replicas.")] = 1
+    placement: Annotated[Placement, Field(description="Where replicas may go.")] = Placement()
+    serving: Annotated[Serving, Field(description="How it is served.")] = Serving()
+    paused: Annotated[bool, Field(description="An update starts no further node while true.")] = False
+
+    def request(self, variant: Variant) -> SliceRequest:
+        """What a replica of this variant needs: the variant's fields over the spec's over the defaults (0, None)."""
+        mine, common = variant.slice, self.slice
+        return SliceRequest(
+            memory=mine.memory or common.memory or "0",
+            compute=mine.compute if mine.compute is not None else common.compute or 0,
+            isolation=mine.isolation or common.isolation or "None",
+        )
+
+
+class NodeServing(ApiModel):
+    """One replica: where it is and how it does."""
+
+    node: Annotated[str, Field(max_length=253, description="The node.")]
+    slice: Annotated[str, Field(max_length=63, description="The GPUSlice that pays for it.")] = ""
+    variant: Annotated[str, Field(max_length=63, description="The variant it serves.")] = ""
+    why: Annotated[str, Field(max_length=512, description="Why this variant.")] = ""
+    revision: Annotated[str, Field(max_length=63, description="The revision it serves.")] = ""
+    ready: Annotated[bool, Field(description="It answers, or answered when its node was last seen.")] = False
+    connected: Annotated[bool, Field(description="Its node is connected.")] = True
+    message: Annotated[str, Field(max_length=512, description="What it waits for.")] = ""
+
+
+class Failure(ApiModel):
+    """The last thing that went wrong, kept until an update succeeds."""
+
+    node: Annotated[str, Field(max_length=253, description="The node.")] = ""
+    revision: Annotated[str, Field(max_length=63, description="The revision.")] = ""
+    reason: Annotated[str, Field(max_length=128, description="The cause in one word.")]
+    message: Annotated[
+        str, Field(max_length=2048, description="The cause in one sentence, Triton's own where there is one.")
+    ] = ""
+    time: Annotated[datetime, Field(description="When it was seen.")]
+
+
+class InferenceModelStatus(ApiModel):
+    """Is it serving, where, and why not."""
+
+    observed_generation: Annotated[int | None, Field(ge=0, description="The spec generation this status is about.")] = (
+        None
+    )
+    conditions: Annotated[
+        tuple[Condition, ...],
+        Field(
+            max_length=16,
+            description="Ready, explained by Placed, Fetched, Loaded and NodesConnected; Stalled when it will not heal by itself.",
+        ),
+    ] = ()
+    url: Annotated[str, Field(max_length=512, description="Where clients inside the cluster call it (HTTP).")] = ""
+    revision: Annotated[str, Field(max_length=63, description="The revision that the spec asks for.")] = ""
+    last_good_revision: Annotated[
+        str, Field(max_length=63, description="The last revision that was ready everywhere.")
+    ] = ""
+    failed_revision: Annotated[
+        str, Field(max_length=63, description="The revision that was given up, until the spec changes.")
+    ] = ""
+    replicas: Annotated[int, Field(ge=0, description="Replicas placed.")] = 0
+    wanted_replicas: Annotated[int, Field(ge=0, description="Replicas asked for.")] = 0
+    ready_replicas: Annotated[int, Field(ge=0, description="Replicas that answer, on connected nodes.")] = 0
+    updated_replicas: Annotated[int, Field(ge=0, description="Replicas at the revision that the spec asks for.")] = 0
+    offline_replicas: Annotated[int, Field(ge=0, description="Replicas on nodes that are offline.")] = 0
+    selector: Annotated[str, Field(max_length=512, description="Label selector of its pods, for autoscalers.")] = ""
+    nodes: Annotated[
+        tuple[NodeServing, ...],
+        Field(max_length=MAX_NODES_LISTED, description="Its replicas, up to a hundred of them."),
+    ] = ()
+    last_failure: Annotated[Failure | None, Field(description="The last thing that went wrong.")] = None
+
+
+class InferenceModel(ApiModel):
+    """A model served by NVIDIA Triton on edge nodes: the right variant on each, on a fraction of its accelerator."""
+
+    metadata: Metadata
+    spec: Annotated[InferenceModelSpec, Field(description="What shall serve, and where.")]
+    status: Annotated[InferenceModelStatus, Field(description="Is it serving, where, and why not.")] = (
+        InferenceModelStatus()
+    )
+
+    @property
+    def model_name(self) -> str:
+        """What clients call it."""
+        return self.spec.serving.model_name or self.metadata.name
+
+    @property
+    def refresh(self) -> str:
+        """What `littoral rollout refresh` last wrote; part of the revision."""
+        return self.metadata.annotations.get(ANNOTATION_REFRESH, "")
+
+
+DEFAULT_STATUS: Final = pending_conditions("Ready", "Placed", "Fetched", "Loaded", "NodesConnected")
+COLUMNS: Final = (
+    ("Ready", "string", ".status.conditions[?(@.type=='Ready')].status", 0),
+    ("Serving", "integer", ".status.readyReplicas", 0),
+    ("Wanted", "integer", ".status.wantedReplicas", 0),
+    ("Offline", "integer", ".status.offlineReplicas", 0),
+    ("Reason", "string", ".status.conditions[?(@.type=='Ready')].reason", 0),
+    ("Version", "string", ".spec.version", 0),
+    ("URL", "string", ".status.url", 1),
+    ("Message", "string", ".status.conditions[?(@.type=='Ready')].message", 1),
+    ("Age", "date", ".metadata.creationTimestamp", 0),
+)
+RULES: Final = rules(
+    (
+        f"self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$') && self.metadata.name.size() <= {MAX_NAME}",
+        f"metadata.name becomes a Service's name: at most {MAX_NAME} lower case letters, digits and '-', beginning with a letter",
+    ),
+    (
+        "self.spec.variants.all(v, !('cpu' in v.accelerators) || v.format != 'tensorrt_plan')",
+        "spec.variants: a tensorrt_plan needs an NVIDIA accelerator, it cannot run on cpu",
+    ),
+    (
+        "self.spec.variants.all(v, !('*' in v.accelerators) || v.format != 'tensorrt_plan')",
+        "spec.variants: a tensorrt_plan is built for one kind of accelerator: name it in accelerators in place of '*'",
+    ),
+    (
+        "self.spec.variants.all(v, (has(v.slice) && has(v.slice.memory)) || (has(self.spec.slice) && has(self.spec.slice.memory)))",
+        "spec.slice.memory or the variant's slice.memory is required: what is not declared cannot be kept free",
+    ),
+)

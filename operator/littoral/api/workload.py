@@ -1,0 +1,101 @@
+"""What decisions read of objects that are not ours in kind: Nodes and the pods of served models, as small values.
+
+The store keeps these in place of bodies: a Node's JSON is 10 to 60 KB in memory, its facts one.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal
+
+from littoral.api.gpuslice import Allocation
+
+NodeReady = Literal["True", "False", "Unknown"]
+
+
+@dataclass(frozen=True, slots=True)
+class Taint:
+    """A core/v1 Taint."""
+
+    key: str
+    effect: str
+    value: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeFacts:
+    """A Node, as far as placement and connectivity depend on it."""
+
+    name: str
+    uid: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    taints: tuple[Taint, ...] = ()
+    unschedulable: bool = False
+    ready: NodeReady = "Unknown"
+    """The Ready condition. Unknown is what the node lifecycle controller writes when heartbeats stop: offline."""
+    ready_since: datetime | None = None
+    architecture: str = ""
+    boot_id: str = ""
+    memory: int = 0
+    """Allocatable memory, MiB."""
+    cpu: int = 0
+    """Allocatable CPU, thousandths of a core."""
+    resources: Mapping[str, int] = field(default_factory=dict)
+    """Allocatable extended resources (names with a slash), in units."""
+
+    @property
+    def connected(self) -> bool:
+        """Whether the control plane hears from it; a node that reports itself not ready is connected."""
+        return self.ready != "Unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerFacts:
+    """One container of a pod: whether it runs and answers, and why not."""
+
+    ready: bool = False
+    running: bool = False
+    waiting_reason: str = ""
+    waiting_message: str = ""
+    exit_code: int | None = None
+    """Of the current or, where it runs or waits again, the last termination; None if it never ended."""
+    termination_message: str = ""
+    restarts: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class PodFacts:
+    """A pod of a served model."""
+
+    namespace: str
+    name: str
+    uid: str
+    node: str
+    slice: str
+    revision: str
+    phase: str
+    deleting: bool
+    fetch: ContainerFacts
+    server: ContainerFacts
+    grant: Allocation | None
+    """What its annotation says it was granted: charged for as long as the pod exists."""
+    scheduling_message: str = ""
+    """Why the scheduler or the kubelet refused it, if so."""
+    created: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DeploymentFacts:
+    """The Deployment of a slice: what decisions read of it (its spec, for drift, is kept apart)."""
+
+    namespace: str
+    name: str
+    uid: str
+    slice: str
+    model: str
+    revision: str
+    grant: Allocation | None
+    previous: str = ""
+    """The revision that was ready here before this one, if any."""
+    deleting: bool = False

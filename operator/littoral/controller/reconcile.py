@@ -1,0 +1,269 @@
+"""The one path through the program.
+
+    watch / resync  ->  store.apply(event)  ->  queue.add(work)  ->  Reconciler(work)
+                                                                        |
+        Plan:      snapshot -> plan()           -> enqueue what changed |
+        Model:     gather   -> decide -> write  -> status               |  (controller/model.py)
+        EdgeNode:  gather   -> status                                   |
+        Slice:     a user's reservation: bind   -> status               |
+        Namespace: volume and claim                                     |
+
+Level-triggered: a key says what to look at, never what happened. Placement is done for all models at once, under the one
+key PLAN, on an immutable snapshot; what it decides is a value that the models' visits carry out. The first change is
+planned at once, what follows within a short window together.
+"""
+
+import logging
+import time
+from collections.abc import Iterable
+from typing import Any, Final
+
+from littoral.accelerators import catalogue as shipped
+from littoral.accelerators.catalogue import Catalogue
+from littoral.accelerators.discovery import selected
+from littoral.api import group
+from littoral.api.base import Condition
+from littoral.api.conditions import READY, STALLED, find
+from littoral.api.edgenode import EdgeNode
+from littoral.api.inferencemodel import InferenceModel, InferenceModelStatus
+from littoral.controller import edgenode, kinds
+from littoral.controller.kinds import Catalogued, Key
+from littoral.controller.model import Models, Visit
+from littoral.controller.namespace import Storage
+from littoral.controller.reservation import Reservations
+from littoral.controller.store import PLAN, Refused, Store, Work, planning_inputs, utcnow
+from littoral.controller.workqueue import Priority, WorkQueue
+from littoral.controller.writer import Writer, status_patch
+from littoral.placement.plan import plan
+from littoral.placement.results import Plan
+from littoral.placement.snapshot import Snapshot
+from littoral.telemetry.events import EventRecorder, Subject
+from littoral.triton import revision
+from littoral.triton.status import View, status
+
+logger = logging.getLogger(__name__)
+
+_PLAN_WINDOW: Final = 0.1
+"""Seconds between two plans at least; grows with what a plan takes, so that planning never fills the loop."""
+_PLAN_SHARE: Final = 5
+"""A plan that took t seconds is followed by none for this many times t."""
+_PROGRESS_HOLD: Final = 2.0
+"""Seconds for which a status that only says how far things have come is held back: several steps make one write."""
+_NODE_HOLD: Final = 1.0
+"""Seconds between two statuses of one EdgeNode: a hundred slices bound to it make one write."""
+_PROBLEM_RETRY: Final = 60.0
+"""Seconds until a write that was refused for its content is tried again."""
+_PROGRESS: Final = frozenset({"Pending", "Starting", "Fetching", "Fetched", "Loading", "Updating"})
+
+
+class Reconciler:
+    """Carries out one key of work; see the module's text."""
+
+    def __init__(
+        self,
+        store: Store,
+        queue: WorkQueue[Work],
+        writer: Writer,
+        *,
+        models: Models,
+        storage: Storage,
+        reservations: Reservations,
+        events: EventRecorder,
+    ) -> None:
+        self._store = store
+        self._queue = queue
+        self._writer = writer
+        self._models = models
+        self._storage = storage
+        self._reservations = reservations
+        self._events = events
+        self._plan = Plan({}, {}, {})
+        self._planned_for: dict[Key, Any] = {}
+        self._next_plan = 0.0
+        self._written: dict[Work, float] = {}
+
+    async def __call__(self, work: Work) -> float | None:
+        """Reconcile one key; the seconds after which it wants to be looked at again, if it does."""
+        match work.controller:
+            case "Plan":
+                return self._replan()
+            case "Model":
+                return await self._model(work)
+            case "EdgeNode":
+                return await self._edge_node(work)
+            case "Slice":
+                await self._reservations.reconcile((work.namespace, work.name), self._plan)
+            case "Namespace":
+                await self._storage.reconcile(work.name)
+        return None
+
+    # Placement
+
+    def _replan(self) -> float | None:
+        """Plan for all, and enqueue whom the plan changes."""
+        started = time.monotonic()
+        if started < self._next_plan:
+            return self._next_plan - started
+        snapshot = self._snapshot()
+        new = plan(snapshot)
+        self._next_plan = time.monotonic() + max(_PLAN_WINDOW, _PLAN_SHARE * (time.monotonic() - started))
+        old, self._plan = self._plan, new
+        planned_for = {key: planning_inputs(model) for key, model in snapshot.models.items()}
+        changed = {key for key in planned_for if planned_for[key] != self._planned_for.get(key)}
+        self._planned_for = planned_for
+        changed |= {key for key, mine in new.models.items() if mine != old.models.get(key)}
+        work = [Work("Model", *key) for key in changed]
+        work += [Work("Slice", *key) for key, mine in new.slices.items() if mine != old.slices.get(key)]
+        work += [Work("EdgeNode", "", name) for name, mine in new.nodes.items() if mine != old.nodes.get(name)]
+        for item in work:
+            self._queue.add(item, Priority.HIGH)
+        return None
+
+    def _snapshot(self) -> Snapshot:
+        deployments = self._store.values(kinds.DEPLOYMENTS)
+        return Snapshot(
+            catalogue=self.catalogue(),
+            nodes={key[1]: facts for key, facts in self._store.values(kinds.NODES).items()},
+            edge_nodes={key[1]: edge for key, edge in self._store.values(kinds.EDGENODES).items()},
+            slices=self._store.values(kinds.SLICES),
+            models=self._store.values(kinds.MODELS),
+            pods=self._store.values(kinds.PODS),
+            deployments={key: live.facts for key, live in deployments.items()},
+            refused=self._store.refused(kinds.MODELS),
+        )
+
+    # Models
+
+    async def _model(self, work: Work) -> float | None:
+        key = (work.namespace, work.name)
+        model: InferenceModel | Refused | None = self._store.get(kinds.MODELS, key)
+        if isinstance(model, Refused):
+            return await self._unreadable(key, model)
+        if model is None or model.metadata.deletion_timestamp is not None:
+            self._written.pop(work, None)
+            return None  # what it owns is the garbage collector's
+        mine = self._plan.models.get(key)
+        if mine is None or self._planned_for.get(key) != planning_inputs(model):
+            self._queue.add(PLAN, Priority.HIGH)  # the plan enqueues the model again
+            return None
+        visit = await self._models.visit(model, mine)
+        delay = await self._report(work, visit)
+        if visit.error is not None:
+            return _PROBLEM_RETRY
+        return delay
+
+    async def _report(self, work: Work, visit: Visit) -> float | None:
+        """Write the model's status where it changed; when to look again."""
+        latest: InferenceModel | None = self._store.get(kinds.MODELS, (work.namespace, work.name))
+        model = latest if isinstance(latest, InferenceModel) else visit.model
+        view = View(
+            model, visit.plan, visit.replicas, visit.decision, visit.failed,
+            revision.model_revision(visit.model), visit.problem,
+        )  # fmt: skip
+        new = status(view, utcnow())
+        patch = status_patch(model.status, new)
+        if not patch:
+            return visit.decision.recheck
+        hold = self._hold(work, new)
+        if hold > 0:
+            return hold
+        key = model.metadata.key
+        await self._writer.patch_status(kinds.MODELS, key, patch, uid=model.metadata.uid)
+        self._written[work] = time.monotonic()
+        self._tell(model, new)
+        return visit.decision.recheck
+
+    def _hold(self, work: Work, new: InferenceModelStatus) -> float:
+        """The seconds for which this status may wait for the next step."""
+        ready = find(new.conditions, READY)
+        settled = ready is None or ready.status == "True" or ready.reason not in _PROGRESS
+        if settled or find(new.conditions, STALLED) is not None:
+            return 0.0
+        since = self._written.setdefault(work, time.monotonic())
+        return since + _PROGRESS_HOLD - time.monotonic()
+
+    def _tell(self, model: InferenceModel, new: InferenceModelStatus) -> None:
+        """An Event for what somebody may have to do something about, once for each transition."""
+        ready, before = find(new.conditions, READY), find(model.status.conditions, READY)
+        if ready is None or ready.status == "True" or ready.reason in _PROGRESS:
+            return
+        if before is None or before.reason != ready.reason:
+            self._events.record(_subject(model), "Warning", ready.reason, ready.message)
+
+    async def _unreadable(self, key: Key, model: Refused) -> float | None:
+        """Say on the object what of it cannot be read; it is looked at again when it changes."""
+        generation = model.metadata.generation
+        finding = Condition(
+            type=READY,
+            status="False",
+            reason="InvalidSpec",
+            message=model.message,
+            observed_generation=generation,
+            last_transition_time=utcnow(),
+        )
+        stalled = finding.model_copy(update={"type": STALLED, "status": "True"})
+        dumped = [c.model_dump(mode="json", by_alias=True) for c in (finding, stalled)]
+        patch = {"observedGeneration": generation, "conditions": dumped}
+        await self._writer.patch_status(kinds.MODELS, key, patch, uid=model.metadata.uid)
+        return None
+
+    # Nodes
+
+    async def _edge_node(self, work: Work) -> float | None:
+        name = work.name
+        node = self._store.node(name)
+        edge: EdgeNode | Refused | None = self._store.get(kinds.EDGENODES, ("", name))
+        if edge is None:
+            if node is not None and selected(node, self.catalogue()):
+                await self._writer.create(kinds.EDGENODES, edgenode.manifest(name))
+                self._queue.add(PLAN, Priority.HIGH)
+            return None
+        mine = self._plan.nodes.get(name)
+        if isinstance(edge, Refused) or (mine is None and node is not None):
+            return None  # the plan enqueues the node
+        patch = status_patch(edge.status, edgenode.status(edge, node, mine))
+        if not patch:
+            return None
+        wait = self._written.get(work, -_NODE_HOLD) + _NODE_HOLD - time.monotonic()
+        if wait > 0:
+            return wait
+        await self._writer.patch_status(kinds.EDGENODES, ("", name), patch, uid=edge.metadata.uid)
+        self._written[work] = time.monotonic()
+        return None
+
+    # Catalogue
+
+    def catalogue(self) -> Catalogue:
+        """The shipped catalogue, extended by the ConfigMap; read anew when that changes."""
+        found = self._store.values(kinds.CONFIGMAPS).values()
+        extension: Catalogued | None = next(iter(found), None)
+        if extension is not self._extension:
+            self._extension, self._catalogue = extension, self._extended(extension)
+        return self._catalogue
+
+    _extension: Catalogued | None = None
+    _catalogue: Catalogue = shipped.load()
+
+    def _extended(self, extension: Catalogued | None) -> Catalogue:
+        result = shipped.load()
+        if extension is None:
+            return result
+        for name, text in sorted(extension.data.items()):
+            result, problems = shipped.extend(result, f"ConfigMap {group.CATALOGUE_CONFIGMAP}, key {name}", text)
+            for problem in problems:
+                logger.warning("%s", problem)
+                meta = extension.metadata
+                subject = Subject("v1", "ConfigMap", meta.namespace, meta.name, meta.uid)
+                self._events.record(subject, "Warning", "EntryRefused", str(problem))
+        return result
+
+
+def _subject(model: InferenceModel) -> Subject:
+    meta = model.metadata
+    return Subject(group.API_VERSION, "InferenceModel", meta.namespace, meta.name, meta.uid)
+
+
+def enqueue_all(queue: WorkQueue[Work], work: Iterable[Work], priority: Priority) -> None:
+    """Add what a change or a listing makes worth looking at."""
+    for item in work:
+        queue.add(item, priority)

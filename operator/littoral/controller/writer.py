@@ -1,0 +1,133 @@
+"""The operator's writes: each answer goes into the store at once, so that the next decision sees it.
+
+A child is first written by POST, so that a stranger's object of that name is met and never taken over; from then on by
+server-side apply with its uid, and only when something of it differs from what it should be.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Any
+
+from littoral.api.base import ApiModel
+from littoral.controller.client import Client, Resource
+from littoral.controller.drift import Tolerated
+from littoral.controller.errors import AlreadyExists, Conflict, NotFound
+from littoral.controller.kinds import Child, Key
+from littoral.controller.store import PLAN, Store, Work
+from littoral.controller.transport import Json
+
+
+class NameConflictError(Exception):
+    """An object that the operator must make exists already and is somebody else's."""
+
+
+class Writer:
+    """Writes through the client, remembers in the store, enqueues what follows."""
+
+    def __init__(self, client: Client, store: Store, enqueue: Callable[[Iterable[Work]], None]) -> None:
+        self._client = client
+        self._store = store
+        self._enqueue = enqueue
+        self._tolerated = Tolerated()
+
+    async def create(self, resource: Resource, body: Json) -> Json:
+        """POST; NameConflictError where the name is taken by an object that is not ours.
+
+        Our own object of that name, left by an earlier attempt whose answer was lost, is as good as a new one.
+        """
+        try:
+            answer = await self._client.create(resource, body)
+        except AlreadyExists:
+            meta = body["metadata"]
+            answer = await self._client.get(resource, meta.get("namespace"), meta["name"])
+            if not _same_owner(body, answer):
+                raise NameConflictError(
+                    f"{resource.kind} {meta['name']} exists and is not Littoral's: rename it or the object that needs the name"
+                ) from None
+        self.seen(resource, answer)
+        return answer
+
+    async def ensure(self, resource: Resource, desired: Json, live: Child | None) -> bool:
+        """Make the child what it should be; whether anything had to be written."""
+        if live is None:
+            answer = await self.create(resource, desired)
+            self._tolerated.learn(resource.kind, desired, answer)
+            return True
+        if self._tolerated.first_difference(resource.kind, desired, live.live) is None:
+            return False
+        body = {**desired, "metadata": {**desired["metadata"], "uid": live.metadata.uid}}
+        answer = await self._client.apply(resource, body)
+        self._tolerated.learn(resource.kind, desired, answer)
+        self.seen(resource, answer)
+        return True
+
+    async def patch_status(
+        self, resource: Resource, key: Key, status: Mapping[str, Any], *, uid: str, version: str | None = None
+    ) -> Json:
+        """Merge into the object's status; with `version`, Conflict when it has changed since."""
+        answer = await self._client.patch_status(
+            resource, key[0] or None, key[1], status, uid=uid, resource_version=version
+        )
+        self.seen(resource, answer)
+        return answer
+
+    async def patch(self, resource: Resource, key: Key, patch: Mapping[str, Any], *, uid: str) -> Json:
+        """Merge into the object itself."""
+        answer = await self._client.patch(resource, key[0] or None, key[1], patch, uid=uid)
+        self.seen(resource, answer)
+        return answer
+
+    async def delete(self, resource: Resource, key: Key, *, uid: str, version: str | None = None) -> None:
+        """Delete what has this uid; what is gone already is as good."""
+        try:
+            await self._client.delete(resource, key[0] or None, key[1], uid=uid, resource_version=version)
+        except NotFound:
+            return
+        except Conflict:
+            if version is None:
+                return  # another object has the name now: ours is gone
+            raise
+
+    def seen(self, resource: Resource, body: Json) -> None:
+        """Take in an answer; what it makes worth looking at is enqueued, but for the plan, which made it."""
+        self._enqueue(self._store.apply(resource, body) - {PLAN})
+
+
+def merge_patch(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    """The JSON merge patch (RFC 7386) that makes `new` out of `old`; empty where they are equal."""
+    patch: dict[str, Any] = {key: None for key in old if key not in new}
+    for key, value in new.items():
+        before = old.get(key)
+        if isinstance(value, Mapping) and isinstance(before, Mapping):
+            inner = merge_patch(before, value)
+            if inner:
+                patch[key] = inner
+        elif key not in old or value != before:
+            patch[key] = value
+    return patch
+
+
+def status_patch(old: ApiModel, new: ApiModel) -> dict[str, Any]:
+    """What to merge into an object's status so that it says `new`."""
+    dumps = [one.model_dump(mode="json", by_alias=True, exclude_none=True) for one in (old, new)]
+    return merge_patch(*dumps)
+
+
+async def together(*writes: Awaitable[Any]) -> None:
+    """Run writes side by side to their ends; then raise the first failure, if any: one node never holds up others."""
+    outcomes = await asyncio.gather(*writes, return_exceptions=True)
+    for outcome in outcomes:
+        if isinstance(outcome, BaseException):
+            raise outcome
+
+
+def _owners(body: Mapping[str, Any]) -> set[str]:
+    return {owner["uid"] for owner in body["metadata"].get("ownerReferences") or () if owner.get("controller")}
+
+
+def _same_owner(desired: Json, live: Json) -> bool:
+    """Whether an object that was there before is the one that we meant to make."""
+    if _owners(desired):
+        return _owners(desired) == _owners(live)
+    labels = desired["metadata"].get("labels") or {}
+    return bool(labels) and labels.items() <= (live["metadata"].get("labels") or {}).items()

@@ -1,0 +1,95 @@
+"""What a pod's status says about its model, in a word and a sentence.
+
+The kubelet is the operator's only eye. The fetch container ends with a report; Triton ends, when it cannot load, with the
+tail of its log as termination message. What neither says is unknown, never true.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from littoral.api.conditions import Status
+from littoral.api.workload import ContainerFacts, PodFacts
+from littoral.modelstore.errors import REASONS
+from littoral.modelstore.report import parse_report
+
+_IMAGE_REASONS: Final = {"ImagePullBackOff", "ErrImagePull", "ErrImageNeverPull", "InvalidImageName"}
+_LOAD_FAILURES: Final = (
+    re.compile(r"failed to load '[^']*' version \d+: ([^\"\n]+)"),
+    re.compile(r"UNAVAILABLE: ([^|\n]+?)\s*\|"),
+    re.compile(r"^error: (.+)$", re.MULTILINE),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """How far a replica has come, and why no further."""
+
+    fetched: Status
+    loaded: Status
+    reason: str
+    message: str
+    terminal: bool = False
+    """It will not heal without a change of the spec or of the artifact."""
+
+
+def triton_sentence(log: str) -> str:
+    """The sentence in which Triton says why a model did not load; the log's last line where none is found."""
+    for pattern in _LOAD_FAILURES:
+        found = pattern.findall(log)
+        if found:
+            return str(found[-1]).strip().rstrip('"')[:1024]
+    lines = [line for line in log.strip().splitlines() if line.strip(" +-|")]
+    return lines[-1].strip()[:1024] if lines else "Triton ended without a word"
+
+
+def diagnose(pod: PodFacts | None) -> Diagnosis:
+    """What is known of a replica from its pod."""
+    if pod is None:
+        return Diagnosis("Unknown", "Unknown", "Starting", "waiting for its pod")
+    if pod.scheduling_message:
+        return Diagnosis("Unknown", "Unknown", "PodRefused", pod.scheduling_message[:1024])
+    fetch = _fetch(pod.fetch)
+    if fetch.fetched != "True":
+        return fetch
+    return _server(pod.server)
+
+
+def _fetch(container: ContainerFacts) -> Diagnosis:
+    report = parse_report(container.termination_message)
+    if container.exit_code == 0:
+        if report is not None and report.ok:
+            return Diagnosis("True", "Unknown", "Fetched", "the model is verified on the node")
+        return Diagnosis("Unknown", "Unknown", "FetchUnproven", "the fetch container ended without a report")
+    if container.exit_code is not None:
+        if report is None:
+            tail = container.termination_message.strip()[-512:]
+            return Diagnosis(
+                "False", "Unknown", "FetchFailed", f"the fetch container ended with {container.exit_code}: {tail}"
+            )
+        return Diagnosis(
+            "False", "Unknown", report.reason, report.message, terminal=not REASONS.get(report.reason, True)
+        )
+    if container.running:
+        return Diagnosis("Unknown", "Unknown", "Fetching", "fetching the model")
+    return _waiting(container, "Unknown")
+
+
+def _server(container: ContainerFacts) -> Diagnosis:
+    if container.ready:
+        return Diagnosis("True", "True", "Serving", "the model answers")
+    if container.exit_code is not None:
+        sentence = triton_sentence(container.termination_message)
+        return Diagnosis("True", "False", "ModelLoadFailed", sentence)
+    if container.running:
+        return Diagnosis("True", "Unknown", "Loading", "Triton is loading the model")
+    return _waiting(container, "True")
+
+
+def _waiting(container: ContainerFacts, fetched: Status) -> Diagnosis:
+    reason, message = container.waiting_reason, container.waiting_message
+    if reason in _IMAGE_REASONS:
+        return Diagnosis(fetched, "Unknown", "ImageUnavailable", message or reason)
+    if reason and reason not in {"PodInitializing", "ContainerCreating"}:
+        return Diagnosis(fetched, "Unknown", reason, message or reason)
+    return Diagnosis(fetched, "Unknown", "Starting", "its pod is starting")
