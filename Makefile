@@ -3,9 +3,12 @@ PYTHON = python3
 VENV = .venv
 PY = PYTHONPATH=dev $(VENV)/bin/python
 STAMP = $(VENV)/.installed
+# Programs, images and, after demo-cache-load, wheels: kept between runs.
+CACHE = $${LITTORAL_CACHE:-$${XDG_CACHE_HOME:-$$HOME/.cache}/littoral}
+FILE = littoral-cache.tgz
 
 .DEFAULT_GOAL := help
-.PHONY: help venv cluster cluster-down
+.PHONY: help venv cluster cluster-down demo-cache demo-cache-load
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
@@ -15,7 +18,8 @@ venv: $(STAMP) ## the Python environment, from requirements.lock
 $(STAMP): requirements.lock pyproject.toml
 	@echo "making $(VENV) from requirements.lock (usually 1 to 2 minutes)"
 	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/python -m pip install --quiet --require-hashes -r requirements.lock
+	@wheels="$(CACHE)/wheels"; if test -d "$$wheels"; then offline="--no-index --find-links=$$wheels"; fi; \
+	  $(VENV)/bin/python -m pip install --quiet $$offline --require-hashes -r requirements.lock
 	$(VENV)/bin/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $(STAMP)
 
@@ -24,3 +28,9 @@ cluster: $(STAMP) ## bring up the local cluster: two real nodes with emulated de
 
 cluster-down: $(STAMP) ## take the local cluster down and remove all it left on this machine
 	@$(PY) -m rig cluster-down
+
+demo-cache: $(STAMP) ## pack FILE with all the cluster is made of, for a machine without internet
+	@$(PY) -m rig demo-cache "$(FILE)"
+
+demo-cache-load: ## unpack FILE into the cache, on that machine
+	mkdir -p "$(CACHE)" && tar -xzf "$(FILE)" -C "$(CACHE)"

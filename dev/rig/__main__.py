@@ -2,41 +2,51 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+from pathlib import Path
 
 import click
 
-from rig import paths
+from rig import bundle, paths
 from rig.errors import RigError
 from rig.progress import Steps
 
 
 @click.group(help=__doc__)
 def main() -> None:
-    pass
+    # A CI system ends a job with SIGTERM: it must clean up as an interrupt at the keyboard does.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 @main.command()
 def cluster() -> None:
     """Bring up the local cluster, or find it running."""
-    from rig import cluster as local  # noqa: PLC0415  # the Kubernetes client takes a second to import
+    from rig import target  # noqa: PLC0415  # the Kubernetes client takes a second to import
     from rig.fleet import DEMO_NODES  # noqa: PLC0415  # as above
 
     steps = Steps()
-    running = local.up(paths.cluster_state(), DEMO_NODES, progress=steps)
-    steps(f"the cluster is up; export KUBECONFIG={running.kubeconfig}")
+    found = target.ensure(DEMO_NODES, steps)
+    steps(f"the cluster is up: export KUBECONFIG={found.kubeconfig}")
 
 
 @main.command("cluster-down")
 def cluster_down() -> None:
     """Remove everything that the local cluster left on this machine."""
-    from rig import cluster as local  # noqa: PLC0415  # as above
+    from rig import target  # noqa: PLC0415  # as above
 
-    removed = local.down(paths.cluster_state())
+    removed = target.down()
     for what in removed:
         print(f"removed {what}")
     if not removed:
         print("there is no local cluster; nothing to remove")
+
+
+@main.command("demo-cache")
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+def demo_cache(file: Path) -> None:
+    """Pack all that the cluster is made of, built if need be, for a machine without internet."""
+    bundle.pack(file, paths.cache_root(), Steps())
 
 
 if __name__ == "__main__":

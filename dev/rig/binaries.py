@@ -12,8 +12,10 @@ import fcntl
 import hashlib
 import os
 import platform
+import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -90,9 +92,21 @@ def build_environment(family: str) -> dict[str, str]:
     return {"CGO_ENABLED": "1" if family == "runc" else "0"}
 
 
-def build_command(binary: Binary, output: Path) -> list[str]:
+def go_command() -> str | None:
+    """The Go toolchain: the one installed into this Python environment (see `rig.preflight`), else that on PATH."""
+    own = Path(sys.executable).with_name("go")
+    return str(own) if own.is_file() else shutil.which("go")
+
+
+def build_command(go: str, binary: Binary, output: Path) -> list[str]:
     """The command that builds `binary`, to be run in its module's folder."""
-    return ["go", "build", *build_flags(binary.family), "-o", str(output), binary.package]
+    return [go, "build", *build_flags(binary.family), "-o", str(output), binary.package]
+
+
+def is_recent_kubectl(version: str) -> bool:
+    """True for `kubectl version --client` output of v1.30 or newer, the oldest Kubernetes that littoral supports."""
+    found = re.search(r"Client Version: v1\.(\d+)", version)
+    return found is not None and int(found[1]) >= 30
 
 
 def family_key(family: str, module: Path, target: str) -> str:
@@ -130,9 +144,21 @@ class Binaries:
             binary for binary in CATALOGUE.values() if binary.name in names and not self.path(binary.name).is_file()
         ]
 
+    def kubectl(self, progress: Progress) -> Path:
+        """The kubectl on PATH if it is recent, else the one of this catalogue, built if need be."""
+        present = shutil.which("kubectl")
+        if present is not None:
+            done = subprocess.run([present, "version", "--client"], capture_output=True, text=True, check=False)
+            if is_recent_kubectl(done.stdout):
+                return Path(present)
+        return self.ensure(["kubectl"], progress)["kubectl"]
+
     def ensure(self, names: Sequence[str], progress: Progress) -> dict[str, Path]:
         """Build whichever of `names` are missing; returns the path of each."""
         if self.missing(names):
+            go = go_command()
+            if go is None:
+                raise RigError("the programs of the cluster are not built yet, and Go is not on PATH: install Go 1.26")
             with self._lock(progress):
                 missing = self.missing(names)  # again: whoever held the lock may have built them
                 left = sum(binary.seconds for binary in missing)
@@ -141,18 +167,18 @@ class Binaries:
                         f"building {binary.name} ({number} of {len(missing)}; from nothing on two cores about "
                         f"{binary.seconds} s, about {left} s for all that is left; kept for later runs)"
                     )
-                    self._build(binary)
+                    self._build(go, binary)
                     left -= binary.seconds
         return {name: self.path(name) for name in names}
 
-    def _build(self, binary: Binary) -> None:
+    def _build(self, go: str, binary: Binary) -> None:
         output = self.path(binary.name)
         output.parent.mkdir(parents=True, exist_ok=True)
         log = output.with_name(f"{binary.name}.build.log")
         temporary = output.with_name(f".{binary.name}.part")
         with log.open("wb") as sink:
             done = subprocess.run(
-                build_command(binary, temporary),
+                build_command(go, binary, temporary),
                 cwd=paths.GOMODS / binary.family,
                 env={**os.environ, **build_environment(binary.family)},
                 stdout=sink,
@@ -166,8 +192,6 @@ class Binaries:
 
     @contextmanager
     def _lock(self, progress: Progress) -> Iterator[None]:
-        if shutil.which("go") is None:
-            raise RigError("go is not on PATH and the programs of the cluster have not been built yet; install Go 1.26")
         self._cache.mkdir(parents=True, exist_ok=True)
         with (self._cache / ".lock").open("w") as handle:
             try:

@@ -101,9 +101,8 @@ class ControlPlane:
 
     def stop(self) -> None:
         """End every process of this control plane; the files stay for who wants to read the logs."""
-        for name in ("kube-scheduler", "kube-controller-manager", "kube-apiserver", "etcd"):
-            # Nothing of it is worth a graceful end: the API server would take a minute over its open watches.
-            self._table.stop([name], kill=True)
+        # Nothing of it is worth a graceful end: the API server would take a minute over its open watches.
+        self._table.stop(kill=True)
 
     def healthy(self) -> bool:
         """True if every component runs and the API server says that it is ready."""

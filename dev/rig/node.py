@@ -12,7 +12,6 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from rig import cgroups, network, nodefiles, paths
@@ -94,9 +93,8 @@ class RealNode:
         )
         for resource, count in self.spec.devices.items():
             self.start_device_plugin(resource, count)
-        with ThreadPoolExecutor(max_workers=2) as pool:
-            for finished in [pool.submit(self.import_image, binaries["ctr"], archive) for archive in images]:
-                finished.result()
+        for archive in images:  # one after the other: the first brings the base layer that the others share
+            self.import_image(binaries["ctr"], archive)
 
     def start_kubelet(self, binaries: Mapping[str, Path]) -> None:
         """Start the kubelet; with `stop_component("kubelet")`, how a test restarts it."""

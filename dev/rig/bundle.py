@@ -1,0 +1,59 @@
+"""`make demo-cache`: one file with all that the local cluster is made of, for a machine without internet.
+
+It holds the cache folder (programs, images) and the wheels of requirements.lock, so that neither Go, nor a package
+registry, nor debootstrap is needed there: only Python, and the tools that `rig.preflight` names. `make
+demo-cache-load` unpacks it with tar alone, because the Python environment is made from it.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+from rig import binaries, paths
+from rig.binaries import Binaries
+from rig.errors import RigError
+from rig.progress import Progress
+
+WHEELS = "wheels"
+_SKIPPED = ("rootfs-", "layer-", ".lock", ".part")
+
+
+def pack(file: Path, cache: Path, progress: Progress) -> None:
+    """Fill the cache with all programs, images and wheels, and write it to `file`."""
+    from rig import images  # noqa: PLC0415  # builds need root on Linux; unpacking does not
+
+    Binaries(cache).ensure(tuple(binaries.CATALOGUE), progress)
+    kept = {images.build(name, cache, progress) for name in images.IMAGES}
+    progress("downloading the wheels of requirements.lock (usually 1 minute)")
+    _download_wheels(cache / WHEELS)
+    wanted = [path for path in sorted(cache.rglob("*")) if path.is_file() and belongs(path.relative_to(cache), kept)]
+    size = sum(path.stat().st_size for path in wanted) // 2**20
+    progress(f"writing {file}: {len(wanted)} files, {size} MiB before compression (usually 1 to 2 minutes)")
+    temporary = file.with_name(f".{file.name}.part")
+    with tarfile.open(temporary, "w:gz", compresslevel=1) as archive:
+        for path in wanted:
+            archive.add(path, str(path.relative_to(cache)))
+    temporary.replace(file)
+    progress(f"{file}: {file.stat().st_size // 2**20} MiB; there: make demo-cache-load FILE={file.name}")
+
+
+def belongs(path: Path, images: set[Path]) -> bool:
+    """True for what a bundle carries: of the images the finished ones of now, not what they were put together from."""
+    if path.parts[0] == "images":
+        return path.name in {image.name for image in images}
+    return not path.name.startswith(_SKIPPED) and not path.name.endswith(_SKIPPED)
+
+
+def _download_wheels(folder: Path) -> None:
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--require-hashes", "--dest", str(folder)]
+    done = subprocess.run(
+        [*command, "--requirement", str(paths.REPOSITORY / "requirements.lock")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise RigError(f"the wheels could not be downloaded: {done.stderr.strip()}")
