@@ -15,6 +15,7 @@ same bytes: entries are sorted and carry no time, owner name or host name. Needs
 import dataclasses
 import fcntl
 import hashlib
+import json
 import platform
 import shutil
 import tempfile
@@ -82,12 +83,13 @@ def build(name: str, cache: Path, progress: Callable[[str], None]) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     with _exclusive(folder / ".lock"):
         layers = image.layers()
-        key = hashlib.sha256("\n".join([repr(image), *(layer.key for layer in layers)]).encode()).hexdigest()[:16]
+        config = _config(image)
+        key = _key(image.tag, config, layers)
         archive = folder / f"{name}-{key}.tar"
         if not archive.exists():
             started = time.monotonic()
             tars = [_layer(layer, folder, progress) for layer in layers]
-            _replace(archive, name, lambda target: image_archive.write_image(target, image.tag, _config(image), tars))
+            _replace(archive, name, lambda target: image_archive.write_image(target, image.tag, config, tars))
             progress(f"image {name}: {archive.stat().st_size >> 20} MiB, written in {time.monotonic() - started:.0f} s")
         return archive
 
@@ -96,6 +98,12 @@ def rootfs(cache: Path, progress: Callable[[str], None]) -> Path:
     """Return the unpacked Debian base, for a caller that runs something in a chroot of it; not to be written to."""
     build("pause", cache, progress)
     return image_layers.rootfs(cache / "images", image_layers.base())
+
+
+def _key(tag: str, config: dict[str, object], layers: list[Layer]) -> str:
+    """Return the name of what this config over these layers gives."""
+    pins = [tag, json.dumps(config, sort_keys=True), *(layer.key for layer in layers)]
+    return hashlib.sha256("\n".join(pins).encode()).hexdigest()[:16]
 
 
 def _layer(layer: Layer, folder: Path, progress: Callable[[str], None]) -> Path:
