@@ -8,7 +8,7 @@ CACHE = $${LITTORAL_CACHE:-$${XDG_CACHE_HOME:-$$HOME/.cache}/littoral}
 FILE = littoral-cache.tgz
 
 .DEFAULT_GOAL := help
-.PHONY: help venv cluster cluster-down demo-cache demo-cache-load
+.PHONY: help venv cluster cluster-down demo-cache demo-cache-load crds lint test test-long
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
@@ -34,3 +34,15 @@ demo-cache: $(STAMP) ## pack FILE with all the cluster is made of, for a machine
 
 demo-cache-load: ## unpack FILE into the cache, on that machine
 	mkdir -p "$(CACHE)" && tar -xzf "$(FILE)" -C "$(CACHE)"
+
+crds: $(STAMP) ## generate crds/ from the API's models
+	@$(VENV)/bin/littoral crds -d crds
+
+lint: $(STAMP) ## style, types, layers, generated files
+	@$(PY) -m rig lint
+
+test: $(STAMP) ## all tests but the long ones; ARGS="--tier pure -k name" narrows them
+	@$(PY) -m rig test $(ARGS)
+
+test-long: $(STAMP) ## the tests that take minutes each
+	@$(PY) -m rig test --tier long $(ARGS)

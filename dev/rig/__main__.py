@@ -49,6 +49,43 @@ def demo_cache(file: Path) -> None:
     bundle.pack(file, paths.cache_root(), Steps())
 
 
+@main.command("preflight")
+def preflight_() -> None:
+    """Install what real nodes need and this machine lacks; asks on a terminal."""
+    from rig import testrun  # noqa: PLC0415  # as above
+
+    testrun.tools(Steps())
+
+
+@main.command()
+def prepare() -> None:
+    """Build what the tests' cluster is made of: programs and images, each once."""
+    from rig import testrun  # noqa: PLC0415  # as above
+
+    testrun.prepare(Steps())
+
+
+@main.command(context_settings={"ignore_unknown_options": True})
+@click.option("--tier", "tiers", multiple=True, help="pure, contract, node or long; may be repeated.")
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="[PYTEST ARGUMENTS]...")
+def test(tiers: tuple[str, ...], arguments: tuple[str, ...]) -> None:
+    """Run the tests: pure, contract and node by default, one after the other."""
+    from rig import testrun  # noqa: PLC0415  # as above
+
+    unknown = sorted(set(tiers) - set(testrun.TIERS))
+    if unknown:
+        raise click.BadParameter(f"{unknown[0]} is none of {', '.join(testrun.TIERS)}", param_hint="--tier")
+    sys.exit(testrun.run(tiers, arguments))
+
+
+@main.command()
+def lint() -> None:
+    """Check style, types, layers, generated files, and that no committed file names a registry or a machine's path."""
+    from rig import lint as checks  # noqa: PLC0415  # as above
+
+    sys.exit(checks.run())
+
+
 if __name__ == "__main__":
     try:
         main(standalone_mode=False)
