@@ -1,0 +1,162 @@
+"""The ledger: what is charged to each device, and to whom.
+
+A device is charged, for each slice name, the larger of the bound slice and any pod of ours that still exists for it,
+Terminating included: what runs on an offline node is never free. A slice that has moved to another device is charged on
+both while a pod of it remains on the first. Where device memory is node memory, on unified devices and on cpu, all
+slices of the node draw on one account.
+"""
+
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+
+from littoral.accelerators.discovery import Device
+from littoral.api.gpuslice import Allocation
+from littoral.api.quantity import parse_quantity, to_mib
+from littoral.placement.snapshot import Key, Snapshot
+from littoral.slicing.provider import Charge, DeviceState
+
+mib = lru_cache(maxsize=4096)(to_mib)
+"""to_mib, remembered: a thousand slices ask for a handful of sizes."""
+
+
+class Account:
+    """Memory that one device has for itself, or that all unified devices of a node and its cpu share."""
+
+    __slots__ = ("charged",)
+
+    def __init__(self) -> None:
+        self.charged = 0
+
+
+class Slot:
+    """A device and its charges."""
+
+    __slots__ = ("account", "charges", "compute", "device", "units")
+
+    def __init__(self, device: Device, account: Account) -> None:
+        self.device = device
+        self.account = account
+        self.charges: dict[Key, Charge] = {}
+        self.compute = 0
+        self.units = 0
+
+    def hold(self, key: Key, charge: Charge) -> None:
+        """Charge the slice the larger of what it holds and this, on each axis."""
+        held = self.charges.get(key)
+        if held is not None:
+            self.free(key)
+            charge = Charge(
+                max(held.memory, charge.memory), max(held.compute, charge.compute), max(held.units, charge.units)
+            )
+        self.charges[key] = charge
+        self.account.charged += charge.memory
+        self.compute += charge.compute
+        self.units += charge.units
+
+    def free(self, key: Key) -> None:
+        """Take the slice's charge away."""
+        charge = self.charges.pop(key)
+        self.account.charged -= charge.memory
+        self.compute -= charge.compute
+        self.units -= charge.units
+
+    def state(self, without: Key | None = None) -> DeviceState:
+        """What a provider decides on; `without` leaves one slice's own charge out, for a new grant in its place."""
+        own = self.charges.get(without, Charge()) if without is not None else Charge()
+        slices = len(self.charges) - (without in self.charges)
+        largest = 0
+        if self.device.count > 1:
+            largest = max((charge.memory for key, charge in self.charges.items() if key != without), default=0)
+        charged = Charge(self.account.charged - own.memory, self.compute - own.compute, self.units - own.units)
+        return DeviceState(self.device, charged, slices, largest)
+
+    @property
+    def overcommitted(self) -> bool:
+        """Whether more is charged than there is. A resource that is not advertised now may be back in a moment: no."""
+        device = self.device
+        if device.resource is not None and device.units == 0:
+            return False
+        return (
+            self.account.charged > device.total_memory
+            or self.compute > 100 * device.count
+            or (device.resource is not None and self.units > device.units)
+        )
+
+
+class Ledger:
+    """The slots of all nodes. Mutable while a plan is made, and never seen outside it."""
+
+    def __init__(self, devices: Mapping[str, Iterable[Device]]) -> None:
+        self.slots: dict[str, dict[str, Slot]] = {}
+        self.version = 0
+        """Grows with every charge: what was refused at this version would be refused again."""
+        for node, its in devices.items():
+            shared = Account()
+            self.slots[node] = {
+                device.id: Slot(device, shared if device.shares_node_memory else Account()) for device in its
+            }
+
+    def slot(self, allocation: Allocation) -> Slot | None:
+        """The device that pays for an allocation; None where nobody knows the node's devices now.
+
+        A device may be known by another name than when it was bound (a second card, another profile): then the one with
+        the same resource pays, or any accelerator, because what runs is never free.
+        """
+        slots = self.slots.get(allocation.node)
+        if not slots:
+            return None
+        slot = slots.get(allocation.device)
+        if slot is not None:
+            return slot
+        others = sorted(slots.values(), key=lambda other: (other.device.profile.is_cpu, other.device.id))
+        return next((other for other in others if other.device.resource in allocation.resources), others[0])
+
+    def hold(self, key: Key, allocation: Allocation) -> None:
+        """Charge an allocation to its device, beside what the same slice holds of other devices."""
+        slot = self.slot(allocation)
+        if slot is not None:
+            slot.hold(key, charge(allocation, slot.device))
+            self.version += 1
+
+
+def charge(allocation: Allocation, device: Device) -> Charge:
+    """What an allocation costs the device. A grant that does not name the resource has a unit of it all the same."""
+    units = 0
+    if device.resource is not None:
+        units = int(parse_quantity(allocation.resources.get(device.resource, "1")))
+    return Charge(mib(allocation.memory), allocation.compute, units)
+
+
+def adopt(snapshot: Snapshot) -> dict[Key, Allocation]:
+    """Allocations of slices whose status was lost, from their workloads: a pod's grant, else their Deployment's."""
+    lost = {key for key, slice_ in snapshot.slices.items() if slice_.status.allocation is None}
+    if not lost:
+        return {}
+    adopted: dict[Key, Allocation] = {}
+    for deployment in snapshot.deployments.values():
+        key = (deployment.namespace, deployment.slice)
+        if deployment.grant is not None and key in lost:
+            adopted[key] = deployment.grant
+    # A pod shows what the node really gave. A Terminating one counts only where no other does: its successor is newer.
+    for pod in sorted(snapshot.pods.values(), key=lambda pod: (not pod.deleting, pod.namespace, pod.name)):
+        key = (pod.namespace, pod.slice)
+        if pod.grant is not None and key in lost:
+            adopted[key] = pod.grant
+    return adopted
+
+
+def fill(ledger: Ledger, snapshot: Snapshot, adopted: Mapping[Key, Allocation]) -> None:
+    """Charge everything that is bound, adopted or still running."""
+    for key, slice_ in snapshot.slices.items():
+        allocation = slice_.status.allocation or adopted.get(key)
+        if allocation is not None:
+            ledger.hold(key, allocation)
+    for pod in snapshot.pods.values():
+        if pod.grant is not None:
+            ledger.hold((pod.namespace, pod.slice), pod.grant)
+    for deployment in snapshot.deployments.values():
+        key = (deployment.namespace, deployment.slice)
+        owner = snapshot.slices.get(key)
+        # While its slice is bound, the slice speaks for it; without, its pods may yet come up with this grant.
+        if deployment.grant is not None and (owner is None or owner.status.allocation is None):
+            ledger.hold(key, deployment.grant)

@@ -1,0 +1,172 @@
+"""The working state of one plan: who holds what, the devices that each kind of request could have, the grants."""
+
+from collections.abc import Callable, Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+
+from littoral.api.gpuslice import Allocation
+from littoral.api.quantity import from_mib
+from littoral.placement import reasons
+from littoral.placement.filters import ADMIT, DEVICE, Ask
+from littoral.placement.ledger import Ledger, Slot
+from littoral.placement.nodes import NodeView
+from littoral.placement.snapshot import Key
+from littoral.placement.variants import Choice, choose
+from littoral.slicing.provider import Grant, Refusal
+from littoral.slicing.registry import PROVIDERS
+
+NameOn = Callable[[str], Key]
+"""The slice's key, if it were to lie on this node."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Candidate:
+    """A device that may serve, and with which variant; whether it has room is another question."""
+
+    node: NodeView
+    slot: Slot
+    choice: Choice
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A place found: charged already."""
+
+    key: Key
+    choice: Choice
+    allocation: Allocation
+
+
+class Market:
+    """Finds places. What depends on the question alone, and not on load, is worked out once for each question."""
+
+    def __init__(self, nodes: Mapping[str, NodeView], ledger: Ledger) -> None:
+        self._nodes = nodes
+        self._ledger = ledger
+        self._candidates: dict[Ask, tuple[dict[str, list[Candidate]], dict[str, Refusal]]] = {}
+        self._exhausted: dict[Ask, tuple[int, dict[str, Refusal]]] = {}
+
+    def candidates(self, asked: Ask) -> tuple[dict[str, list[Candidate]], dict[str, Refusal]]:
+        """(devices that may serve, by node; why the other nodes may not), whatever their load."""
+        found = self._candidates.get(asked)
+        if found is None:
+            fitting: dict[str, list[Candidate]] = {}
+            refusals: dict[str, Refusal] = {}
+            for node in self._nodes.values():
+                result = _admit(asked, node)
+                if isinstance(result, Refusal):
+                    refusals[node.name] = result
+                else:
+                    fitting[node.name] = result
+            found = self._candidates[asked] = fitting, refusals
+        return found
+
+    def place(
+        self, asked: Ask, name_on: NameOn, replicas: Mapping[str, int], preferred: AbstractSet[str] = frozenset()
+    ) -> Place | None:
+        """The best place with room, charged to the slice that `name_on` gives for the node; None where there is none.
+
+        `replicas` counts the model's own by node, `preferred` names nodes for which a slice was made already.
+        """
+        exhausted = self._exhausted.get(asked)
+        if exhausted is not None and exhausted[0] == self._ledger.version:
+            return None
+        fitting, refusals = self.candidates(asked)
+
+        def score(candidate: Candidate) -> tuple[bool, int, int, float, str, str]:
+            name = candidate.node.name
+            stay, spread, left = name not in preferred, replicas.get(name, 0), stranded(candidate)
+            return stay, candidate.choice.index, spread, left, name, candidate.slot.device.id
+
+        misses: dict[str, list[Refusal]] = {}
+        for candidate in sorted((each for group in fitting.values() for each in group), key=score):
+            taken = self._take(name_on(candidate.node.name), candidate)
+            if isinstance(taken, Place):
+                return taken
+            misses.setdefault(candidate.node.name, []).append(taken)
+        full = {name: reasons.nearest(missed) for name, missed in misses.items()}
+        self._exhausted[asked] = self._ledger.version, dict(sorted({**refusals, **full}.items()))
+        return None
+
+    def place_on(self, asked: Ask, name_on: NameOn, node: str) -> Place | Refusal:
+        """The best place on this one node, which must be among the candidates, or why it has no room."""
+        misses = []
+        group = self.candidates(asked)[0][node]
+        for candidate in sorted(group, key=lambda each: (each.choice.index, stranded(each), each.slot.device.id)):
+            taken = self._take(name_on(node), candidate)
+            if isinstance(taken, Place):
+                return taken
+            misses.append(taken)
+        return reasons.nearest(misses)
+
+    def refusals(self, asked: Ask) -> dict[str, Refusal]:
+        """Why each node that would not take one more does not, in the order of their names."""
+        exhausted = self._exhausted.get(asked)
+        if exhausted is not None and exhausted[0] == self._ledger.version:
+            return exhausted[1]
+        fitting, refusals = self.candidates(asked)
+        found = dict(refusals)
+        for name, group in fitting.items():
+            answers = [grant(each.slot, each.choice) for each in group]
+            misses = [answer for answer in answers if isinstance(answer, Refusal)]
+            if len(misses) == len(group):
+                found[name] = reasons.nearest(misses)
+        return dict(sorted(found.items()))
+
+    def _take(self, key: Key, candidate: Candidate) -> Place | Refusal:
+        """The place on this device, charged, or why there is no room."""
+        granted = grant(candidate.slot, candidate.choice, key)
+        if isinstance(granted, Refusal):
+            return granted
+        allocation = allocate(candidate.node.name, candidate.slot, granted)
+        self._ledger.hold(key, allocation)
+        return Place(key, candidate.choice, allocation)
+
+
+def grant(slot: Slot, choice: Choice, key: Key | None = None) -> Grant | Refusal:
+    """What the device gives for the choice; the slice's own charge there, if it has one, does not count against it."""
+    return PROVIDERS[slot.device.provider].grant(slot.state(key), choice.request)
+
+
+def allocate(node: str, slot: Slot, granted: Grant) -> Allocation:
+    """A grant as the ledger's entry."""
+    device = slot.device
+    return Allocation(
+        node=node,
+        device=device.id,
+        profile=device.profile.name,
+        provider=device.provider,
+        isolation=granted.isolation,
+        memory=from_mib(granted.memory),
+        compute=granted.compute,
+        resources=granted.resources,
+    )
+
+
+def stranded(candidate: Candidate) -> float:
+    """Best fit: the parts of the device's memory and compute that would be left over, summed; less is better."""
+    slot, request = candidate.slot, candidate.choice.request
+    memory, compute = max(1, slot.device.total_memory), 100 * slot.device.count
+    return 2.0 - (slot.account.charged + request.memory) / memory - (slot.compute + request.compute) / compute
+
+
+def _admit(asked: Ask, node: NodeView) -> list[Candidate] | Refusal:
+    """The node's devices that may serve, or why it has none."""
+    for refuses in ADMIT:
+        if refusal := refuses(asked, node):
+            return refusal
+    assert node.facts is not None  # noqa: S101 (is_connected has let it through)
+    fitting: list[Candidate] = []
+    misses: list[Refusal] = []
+    for slot in node.slots:
+        profile = slot.device.profile
+        choice = choose(asked.demand, profile)
+        if isinstance(choice, Refusal):
+            misses.append(choice)
+            continue
+        refusal = next((found for check in DEVICE if (found := check(asked, node.facts, profile))), None)
+        if refusal is None:
+            fitting.append(Candidate(node, slot, choice))
+        else:
+            misses.append(refusal)
+    return fitting or reasons.nearest(misses)

@@ -1,0 +1,63 @@
+"""A node as placement sees it: its facts, its EdgeNode, its devices with their charges, and whether it is there."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from littoral.accelerators.discovery import Discovery, discover
+from littoral.api.edgenode import EdgeNode
+from littoral.api.workload import NodeFacts
+from littoral.placement.ledger import Ledger, Slot
+from littoral.placement.snapshot import Snapshot
+
+Presence = Literal["Connected", "Offline", "Retired"]
+"""Offline: the control plane does not hear from it, or its Node is gone; everything of it is held. Retired: its
+EdgeNode is gone as well, which somebody did on purpose; nothing of it is waited for."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class NodeView:
+    """One node. Without facts or without an EdgeNode it has no devices to place on."""
+
+    name: str
+    facts: NodeFacts | None
+    edge: EdgeNode | None
+    discovery: Discovery
+    slots: tuple[Slot, ...] = ()
+
+    @property
+    def presence(self) -> Presence:
+        """Whether it is there."""
+        if self.facts is not None:
+            return "Connected" if self.facts.connected else "Offline"
+        return "Retired" if self.edge is None else "Offline"
+
+
+_NOTHING = Discovery((), (), "", "")
+
+
+def discoveries(snapshot: Snapshot) -> dict[str, Discovery]:
+    """What is known of each EdgeNode's devices, in the order of names."""
+    found = {}
+    for name in sorted(snapshot.edge_nodes):
+        facts = snapshot.nodes.get(name)
+        found[name] = discover(facts, snapshot.edge_nodes[name].spec, snapshot.catalogue) if facts else _NOTHING
+    return found
+
+
+def views(snapshot: Snapshot, found: dict[str, Discovery], ledger: Ledger) -> dict[str, NodeView]:
+    """The view of every node that has an EdgeNode."""
+    return {
+        name: NodeView(
+            name,
+            snapshot.nodes.get(name),
+            snapshot.edge_nodes[name],
+            discovery,
+            tuple(ledger.slots[name].values()),
+        )
+        for name, discovery in found.items()
+    }
+
+
+def unlisted(snapshot: Snapshot, name: str) -> NodeView:
+    """The view of a node that slices lie on although it has no EdgeNode now."""
+    return NodeView(name, snapshot.nodes.get(name), None, _NOTHING)

@@ -1,0 +1,51 @@
+"""Reasons in words: the refusals of many nodes as one sentence, counted by class of node, with the nearest miss."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from littoral.slicing.provider import Refusal
+
+# How far a node came before it refused: what refuses later is nearer, and is what the user can do something about.
+_ORDER = (
+    "OtherPool",
+    "SelectorMismatch",
+    "Offline",
+    "Cordoned",
+    "NotReady",
+    "NoVariant",
+    "OtherArchitecture",
+    "Tainted",
+    "NoImage",
+    "NoBackend",
+)
+_RANK = {reason: rank for rank, reason in enumerate(_ORDER)}
+
+
+def nearness(refusal: Refusal) -> tuple[int, float]:
+    """Sorts refusals by how near they came; a provider's are nearer than any filter's."""
+    return _RANK.get(refusal.reason, len(_ORDER)), refusal.near
+
+
+def nearest(refusals: Iterable[Refusal]) -> Refusal:
+    """The refusal that came nearest, the first of equals. Raises ValueError where there is none."""
+    return max(refusals, key=nearness)
+
+
+def summary(refusals: Mapping[str, Refusal]) -> tuple[str, str]:
+    """(reason, message) for the refusals of the nodes by name: "3 nodes: 1 offline, 2 with 1Gi free of 3Gi needed"."""
+    if not refusals:
+        return "NoNodes", "there is no EdgeNode: label a Node with littoral.dev/pool to make it one"
+    classes: dict[tuple[str, str], list[Refusal]] = {}
+    for refusal in refusals.values():
+        # A figure differs from node to node: those are one class, told by its nearest.
+        text = "" if refusal.near else refusal.message
+        classes.setdefault((refusal.reason, text), []).append(refusal)
+    ordered = sorted(classes.values(), key=lambda members: (nearness(members[0])[0], -len(members), members[0].message))
+    phrases = ", ".join(_phrase(members) for members in ordered)
+    nodes = "1 node" if len(refusals) == 1 else f"{len(refusals)} nodes"
+    return nearest(refusals.values()).reason, f"{nodes}: {phrases}"
+
+
+def _phrase(members: Sequence[Refusal]) -> str:
+    best = nearest(members).message
+    alike = all(member.message == best for member in members)
+    return f"{len(members)} {best}" if alike else f"{len(members)} {best} at best"

@@ -1,0 +1,112 @@
+"""What becomes of the replicas that a model has: which stay, and with which figures."""
+
+from dataclasses import replace
+
+from littoral.api.gpuslice import Allocation
+from littoral.api.inferencemodel import InferenceModel
+from littoral.placement.filters import STAY, Ask
+from littoral.placement.market import allocate, grant
+from littoral.placement.replicas import Replica, Triage, duplicates, trim
+from littoral.placement.results import Assignment
+from littoral.placement.variants import ANNOTATION_ASKED, Choice, revisit
+from littoral.placement.world import World
+from littoral.slicing.provider import Refusal
+
+_FIGURES = ("device", "profile", "provider", "isolation", "memory", "compute", "resources")
+TIMES = ("bound_at", "started_at", "updated_at")
+
+
+def triage(world: World, model: InferenceModel, asked: Ask) -> Triage:
+    """Sort the model's slices: kept, released, held, and those that never got a place."""
+    sorted_out = Triage()
+    for slice_ in world.slices_of(model):
+        key, allocation = slice_.metadata.key, world.allocation(slice_)
+        if slice_.metadata.deletion_timestamp is not None:
+            continue  # on its way out already; its charge stays until it is gone
+        if allocation is None:
+            sorted_out.unbound[key[1]] = slice_
+            continue
+        replica = Replica(key, slice_, allocation, world.node(allocation.node))
+        if key in world.evicted or replica.node.presence == "Retired":
+            sorted_out.released.append(key[1])
+        elif _fits(world, replica, asked):
+            sorted_out.kept.append(replica)
+        else:
+            sorted_out.drop(replica, world.workloads)
+    if model.spec.placement.mode == "PerNode":
+        for extra in duplicates(sorted_out.kept, world.workloads):
+            sorted_out.kept.remove(extra)
+            sorted_out.drop(extra, world.workloads)
+    else:
+        trim(sorted_out, len(sorted_out.kept) - model.spec.replicas, world.workloads)
+    return sorted_out
+
+
+def _fits(world: World, replica: Replica, asked: Ask) -> bool:
+    """Whether the user still wants it there. What cannot be known now (no Node, no profile) speaks for staying."""
+    node = replica.node
+    if node.facts is not None and node.edge is not None and any(refuses(asked, node) for refuses in STAY):
+        return False
+    choice = _choice(world, replica, asked)
+    return not (isinstance(choice, Refusal) and choice.reason == "NoVariant")
+
+
+def stay(world: World, replica: Replica, asked: Ask) -> Assignment:
+    """The replica where it is: with the figures it has, or with new ones where the user changed them and they fit."""
+    slice_, allocation, node = replica.slice, replica.allocation, replica.node
+    choice = _choice(world, replica, asked)
+    known = choice if isinstance(choice, Choice) else None
+    note = _note(replica)
+    # The slice's own spec holds until somebody asks for something else: another catalogue alone is no reason.
+    request = slice_.spec if known is None or known.note == note else known.spec
+    assignment = Assignment(
+        slice=replica.key[1],
+        node=node.name,
+        device=allocation.device,
+        profile=allocation.profile,
+        variant=known.variant if known else note.partition("/")[0],
+        why=known.why if known else "",
+        asked=known.note if known else note,
+        request=request,
+        current=slice_.status.allocation,
+        target=allocation,
+    )
+    if isinstance(choice, Refusal):
+        return _blocked(assignment, f"{node.name} is {choice.message}")
+    if choice is None or request == slice_.spec:
+        return assignment
+    if node.presence != "Connected":
+        return _blocked(assignment, f"{node.name} is offline")
+    slot = world.ledger.slot(allocation)
+    if slot is None:
+        return _blocked(assignment, f"the devices of {node.name} are not known now")
+    granted = grant(slot, choice, replica.key)
+    if isinstance(granted, Refusal):
+        return _blocked(assignment, f"{node.name} is {granted.message}")
+    target = allocate(node.name, slot, granted)
+    if alike(target, allocation):
+        return assignment
+    world.ledger.hold(replica.key, target)  # beside the old ones, until they are cut over
+    times = {name: getattr(allocation, name) for name in TIMES}
+    return replace(assignment, device=target.device, profile=target.profile, target=target.model_copy(update=times))
+
+
+def alike(one: Allocation, other: Allocation) -> bool:
+    """Whether two allocations differ in nothing but times."""
+    return all(getattr(one, figure) == getattr(other, figure) for figure in _FIGURES)
+
+
+def _choice(world: World, replica: Replica, asked: Ask) -> Choice | Refusal | None:
+    """The replica's variant; None where nobody knows its profile now, and so nothing can be said against it."""
+    profile = world.snapshot.catalogue.get(replica.allocation.profile)
+    return None if profile is None else revisit(asked.demand, profile, _note(replica))
+
+
+def _note(replica: Replica) -> str:
+    return replica.slice.metadata.annotations.get(ANNOTATION_ASKED, "")
+
+
+def _blocked(assignment: Assignment, why: str) -> Assignment:
+    """It stays as it is. Where the status was lost, what was adopted must be written all the same."""
+    target = assignment.target if assignment.current is None else None
+    return replace(assignment, target=target, blocked=f"stays as it is: {why}")

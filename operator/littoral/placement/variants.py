@@ -1,0 +1,144 @@
+"""Which variant of a model serves on a kind of device, and what a replica of it asks.
+
+The choice depends on the model and the profile alone, never on load: a node that is full now must not decide for a
+variant that stays there for ever.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from hashlib import sha256
+from typing import Final
+
+from littoral.accelerators.catalogue import ANY, Profile
+from littoral.api.gpuslice import GPUSliceSpec, Isolation
+from littoral.api.group import GROUP
+from littoral.api.inferencemodel import InferenceModel
+from littoral.api.quantity import from_mib
+from littoral.placement.ledger import mib
+from littoral.slicing.provider import Refusal, Request
+
+ANNOTATION_ASKED: Final = f"{GROUP}/asked"
+"""On a slice: Assignment.asked, the figures of the model from which its spec was drawn."""
+
+_ORDINALS: Final = ("first", "second", "third", "fourth", "fifth")
+
+
+@dataclass(frozen=True, slots=True)
+class Want:
+    """A variant as far as placement depends on it; hashable, so that like models share what was worked out."""
+
+    name: str
+    accelerators: tuple[str, ...]
+    format: str
+    memory: int
+    compute: int
+    isolation: Isolation
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """All that placement reads of a model's variants."""
+
+    wants: tuple[Want, ...]
+    image: bool
+    """Whether the user names a Triton image, so that the catalogue need not have one."""
+    refresh: str = ""
+
+
+@lru_cache(maxsize=4096)
+def digest(asked: Demand) -> str:
+    """Eight hex digits that change whenever the user changes what is asked."""
+    return sha256(repr(asked).encode()).hexdigest()[:8]
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The variant for a profile."""
+
+    index: int
+    """In the order of spec.variants, by which candidates are scored."""
+    variant: str
+    why: str
+    note: str
+    """Assignment.asked."""
+    spec: GPUSliceSpec
+    request: Request
+
+
+def demand(model: InferenceModel) -> Demand:
+    """What a model asks."""
+    wants = []
+    for variant in model.spec.variants:
+        asked = model.spec.request(variant)
+        wants.append(
+            Want(
+                variant.name,
+                variant.accelerators,
+                variant.format,
+                mib(asked.memory or "0"),
+                asked.compute or 0,
+                asked.isolation or "None",
+            )
+        )
+    return Demand(tuple(wants), bool(model.spec.serving.image), model.refresh)
+
+
+def reservation(spec: GPUSliceSpec) -> Demand:
+    """What a slice that a user wrote asks: it names no format, so any stack will do."""
+    return Demand(
+        (Want("", spec.accelerators or (ANY,), "", mib(spec.memory), spec.compute, spec.isolation),), image=True
+    )
+
+
+def choose(asked: Demand, profile: Profile) -> Choice | Refusal:
+    """The first variant that the profile can serve, or why none can."""
+    refusal: Refusal | None = None
+    for index, want in enumerate(asked.wants):
+        if not any(profile.answers_to(word) for word in want.accelerators):
+            continue
+        refused = _unservable(want, asked, profile)
+        if refused is None:
+            return _choice(asked, index, want, profile)
+        refusal = refusal or refused
+    return refusal or Refusal("NoVariant", f"without a variant for {profile.name}")
+
+
+def revisit(asked: Demand, profile: Profile, note: str) -> Choice | Refusal:
+    """The variant of a slice that was asked for with `note`: the same, unless the user asks for something else now.
+
+    Another catalogue may make an earlier variant servable; that alone moves nothing.
+    """
+    name, _, then = note.partition("/")
+    if then == digest(asked):
+        for index, want in enumerate(asked.wants):
+            if want.name == name:
+                return _choice(asked, index, want, profile)
+    return choose(asked, profile)
+
+
+def _choice(asked: Demand, index: int, want: Want, profile: Profile) -> Choice:
+    overhead = profile.overhead_mib if want.format else 0
+    spec = GPUSliceSpec(
+        memory=from_mib(want.memory + overhead),
+        compute=want.compute,
+        isolation=want.isolation,
+        accelerators=want.accelerators,
+    )
+    why = f"{_ordinal(index)} variant for {profile.name}"
+    if profile.family != profile.name:
+        why += f" (family {profile.family})"
+    request = Request(want.memory + overhead, want.compute, want.isolation)
+    return Choice(index, want.name, why, f"{want.name}/{digest(asked)}", spec, request)
+
+
+def _ordinal(index: int) -> str:
+    return _ORDINALS[index] if index < len(_ORDINALS) else f"{index + 1}th"
+
+
+def _unservable(want: Want, asked: Demand, profile: Profile) -> Refusal | None:
+    """The profile's Triton cannot serve this variant."""
+    if profile.stack.image is None and not asked.image:
+        return Refusal("NoImage", f"whose {profile.name} has no Triton image: {profile.stack.image_reason}")
+    if want.format and want.format not in profile.stack.backends:
+        return Refusal("NoBackend", f"whose {profile.name} has no Triton backend for {want.format}")
+    return None

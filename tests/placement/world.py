@@ -1,0 +1,206 @@
+"""Builders of small worlds, and the hand that carries a plan out on a snapshot as the controller would."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from typing import Any
+
+from littoral.accelerators.catalogue import Catalogue, extend, load
+from littoral.api.base import Metadata
+from littoral.api.edgenode import EdgeNode
+from littoral.api.gpuslice import Allocation, GPUSlice, GPUSliceStatus
+from littoral.api.group import LABEL_MODEL, LABEL_NODE
+from littoral.api.inferencemodel import InferenceModel
+from littoral.api.workload import ContainerFacts, DeploymentFacts, NodeFacts, PodFacts, Taint
+from littoral.placement.plan import Assignment, Plan
+from littoral.placement.snapshot import Key, Snapshot
+from littoral.placement.variants import ANNOTATION_ASKED
+
+EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
+RUNNING = ContainerFacts(ready=True, running=True)
+
+EXTENSION = """
+profiles:
+  - name: emulated-t4
+    family: t4
+    memory: 4Gi
+    labels: {nvidia.com/gpu.product: Emulated-T4}
+    resources: [nvidia.com/gpu]
+    sharing: [whole, counted]
+    overhead: 128Mi
+    stack: {image: triton, backends: {python: python}, instanceKind: KIND_CPU}
+  - name: emulated-orin
+    family: jetson-orin
+    unified: true
+    resources: [nvidia.com/gpu]
+    sharing: [whole, counted]
+    overhead: 100Mi
+    stack: {image: triton, backends: {python: python}, instanceKind: KIND_CPU}
+  - name: imageless
+    family: imageless
+    memory: 8Gi
+    resources: [example.com/npu]
+    sharing: [whole]
+    stack: {image: null, imageReason: nobody builds one, backends: {python: python}}
+"""
+
+
+@cache
+def catalogue() -> Catalogue:
+    extended, problems = extend(load(), "tests", EXTENSION)
+    assert not problems
+    return extended
+
+
+def moment(minutes: int) -> datetime:
+    return EPOCH + timedelta(minutes=minutes)
+
+
+def node(
+    name: str,
+    *,
+    labels: Mapping[str, str] | None = None,
+    resources: Mapping[str, int] | None = None,
+    ready: Any = "True",
+    memory: int = 16384,
+    cpu: int = 8000,
+    architecture: str = "amd64",
+    taints: tuple[Taint, ...] = (),
+    unschedulable: bool = False,
+) -> NodeFacts:
+    return NodeFacts(
+        name=name,
+        labels=labels or {},
+        resources=resources or {},
+        ready=ready,
+        memory=memory,
+        cpu=cpu,
+        architecture=architecture,
+        taints=taints,
+        unschedulable=unschedulable,
+    )
+
+
+def t4(name: str, *, shares: int = 4, count: int = 1, labels: Mapping[str, str] | None = None, **more: Any) -> NodeFacts:
+    """A node with emulated T4s, found by its labels."""
+    found = {
+        "nvidia.com/gpu.product": "Emulated-T4",
+        "nvidia.com/gpu.count": str(count),
+        "nvidia.com/gpu.replicas": str(shares),
+    }
+    return node(name, labels={**found, **(labels or {})}, resources={"nvidia.com/gpu": shares * count}, **more)
+
+
+def edge(name: str, **spec: Any) -> EdgeNode:
+    return EdgeNode.model_validate({"metadata": {"name": name}, "spec": spec})
+
+
+def model(
+    name: str,
+    *,
+    memory: str = "512Mi",
+    compute: int = 0,
+    isolation: str = "None",
+    replicas: int = 1,
+    accelerators: Iterable[str] = ("*",),
+    variants: list[dict[str, Any]] | None = None,
+    created: int = 0,
+    serving: dict[str, Any] | None = None,
+    **placement: Any,
+) -> InferenceModel:
+    default = [{"name": "any", "accelerators": list(accelerators)}]
+    source = {"uri": "https://models/x", "sha256": "0" * 64}
+    return InferenceModel.model_validate(
+        {
+            "metadata": {"name": name, "namespace": "ns", "uid": f"uid-{name}", "creationTimestamp": moment(created)},
+            "spec": {
+                "variants": [{"format": "python", "source": source, **each} for each in variants or default],
+                "slice": {"memory": memory, "compute": compute, "isolation": isolation},
+                "replicas": replicas,
+                "placement": placement,
+                "serving": serving or {},
+            },
+        }
+    )
+
+
+def reservation(name: str, memory: str, created: int = 0, **spec: Any) -> GPUSlice:
+    metadata = {"name": name, "namespace": "ns", "creationTimestamp": moment(created)}
+    return GPUSlice.model_validate({"metadata": metadata, "spec": {"memory": memory, **spec}})
+
+
+def world(
+    nodes: Iterable[NodeFacts] = (),
+    models: Iterable[InferenceModel] = (),
+    slices: Iterable[GPUSlice] = (),
+    edges: Iterable[EdgeNode] = (),
+) -> Snapshot:
+    """A snapshot in which every node has an EdgeNode, an empty one where none is given."""
+    nodes = tuple(nodes)
+    given = {each.metadata.name: each for each in edges}
+    return Snapshot(
+        catalogue=catalogue(),
+        nodes={each.name: each for each in nodes},
+        edge_nodes={each.name: edge(each.name) for each in nodes} | given,
+        slices={each.metadata.key: each for each in slices},
+        models={each.metadata.key: each for each in models},
+    )
+
+
+def apply(snapshot: Snapshot, plan: Plan, *, minute: int = 1, started: bool = True) -> Snapshot:
+    """The snapshot after a controller has carried the plan out, every pod has come up, and what was deleted has ended."""
+    slices, pods, deployments = dict(snapshot.slices), dict(snapshot.pods), dict(snapshot.deployments)
+    for key, its in plan.models.items():
+        for name in its.releases:
+            gone = (key[0], name)
+            for store in (slices, pods, deployments):
+                store.pop(gone, None)  # type: ignore[attr-defined]
+        for assignment in its.assignments:
+            at = (key[0], assignment.slice)
+            slices[at] = bound(snapshot, key, assignment, slices.get(at), minute=minute, started=started)
+            granted = slices[at].status.allocation
+            assert granted is not None
+            deployments[at] = DeploymentFacts(*at, "", assignment.slice, key[1], "r1", granted)
+            if started:
+                pods[at] = pod(at, granted)
+    for key, reserved in plan.slices.items():
+        slices[key] = slices[key].model_copy(update={"status": GPUSliceStatus(allocation=reserved.allocation)})
+    return replace(snapshot, slices=slices, pods=pods, deployments=deployments)
+
+
+def pod(key: Key, granted: Allocation, **more: Any) -> PodFacts:
+    facts = {"phase": "Running", "deleting": False, "fetch": ContainerFacts(exit_code=0), "server": RUNNING} | more
+    return PodFacts(*key, "", granted.node, key[1], "r1", grant=granted, **facts)
+
+
+def bound(
+    snapshot: Snapshot, model_key: Key, assignment: Assignment, existing: GPUSlice | None, *, minute: int, started: bool
+) -> GPUSlice:
+    """The slice of an assignment, as the controller leaves it."""
+    granted = assignment.target or assignment.current
+    assert granted is not None
+    times: dict[str, Any] = {"bound_at": granted.bound_at or moment(minute)}
+    if started:
+        times["started_at"] = granted.started_at or moment(minute)
+    owner = {
+        "kind": "InferenceModel",
+        "name": model_key[1],
+        "uid": snapshot.models[model_key].metadata.uid,
+        "controller": True,
+    }
+    metadata = Metadata(
+        name=assignment.slice,
+        namespace=model_key[0],
+        creation_timestamp=existing.metadata.creation_timestamp if existing else moment(minute),
+        labels={LABEL_MODEL: model_key[1], LABEL_NODE: assignment.node},
+        annotations={ANNOTATION_ASKED: assignment.asked},
+        owner_references=(owner,),
+    )
+    spec = assignment.request if assignment.target is not None or existing is None else existing.spec
+    asked = assignment.asked if assignment.target is not None or existing is None else None
+    if asked is None and existing is not None:
+        metadata = metadata.model_copy(update={"annotations": existing.metadata.annotations})
+    return GPUSlice(
+        metadata=metadata, spec=spec, status=GPUSliceStatus(allocation=granted.model_copy(update=times))
+    )
