@@ -1,0 +1,137 @@
+"""A real API server takes each child as it is written, where the Pod Security level `baseline` is enforced."""
+
+import uuid
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import kubernetes
+import pytest
+import yaml
+from kubernetes.client.exceptions import ApiException
+from kubernetes.utils import FailToCreateError, create_from_dict
+from tests.triton.conftest import Json, make_allocation, make_frozen, make_model, make_profile
+
+from littoral.controller.drift import first_difference
+from littoral.triton import deployment, revision, service, storage
+from rig.controlplane import ControlPlane
+from rig.kube import client
+from rig.waiting import until
+
+pytestmark = pytest.mark.contract
+PRIORITY_CLASS = Path(__file__).parents[2] / "config" / "priorityclass.yaml"
+
+
+@pytest.fixture(scope="module")
+def api(control_plane: ControlPlane) -> Iterator[Any]:
+    with client(control_plane.kubeconfig) as connection:
+        priority_class = yaml.safe_load(PRIORITY_CLASS.read_text(encoding="utf-8"))
+        present = kubernetes.client.SchedulingV1Api(connection).list_priority_class().items
+        if priority_class["metadata"]["name"] not in [item.metadata.name for item in present]:
+            create_from_dict(connection, priority_class)
+        yield connection
+
+
+@pytest.fixture
+def namespace(api: Any) -> Iterator[Any]:
+    """A namespace that enforces `baseline`, with its default ServiceAccount."""
+    core = kubernetes.client.CoreV1Api(api)
+    name = f"line-{uuid.uuid4().hex[:8]}"
+    labels = {"pod-security.kubernetes.io/enforce": "baseline"}
+    made = core.create_namespace({"metadata": {"name": name, "labels": labels}})
+    until(lambda: accounts(core, name), timeout=30, failure=lambda: TimeoutError("no default ServiceAccount"))
+    yield made
+    with suppress(ApiException):  # a test may have deleted it
+        core.delete_namespace(name)
+
+
+def accounts(core: Any, namespace: str) -> bool:
+    return any(account.metadata.name == "default" for account in core.list_namespaced_service_account(namespace).items)
+
+
+def answered(api: Any, manifest: Json) -> Json:
+    """What the API server would store of a manifest; refused where a field is unknown, doubled or against policy."""
+    (made,) = create_from_dict(api, manifest, dry_run="All", field_validation="Strict")
+    stored: Json = api.sanitize_for_serialization(made)
+    return stored
+
+
+def manifests(namespace: Any) -> dict[str, Json]:
+    name, uid = namespace.metadata.name, namespace.metadata.uid
+    model = make_model(metadata={"namespace": name, "uid": str(uuid.uuid4())})
+    cpu = make_profile(name="cpu", family="cpu", sharing=["cpu"])
+    frozen = make_frozen(model)
+    slice_uid = str(uuid.uuid4())
+    return {
+        "ControllerRevision": revision.controller_revision(model, frozen),
+        "Deployment on a counted device": deployment.build(
+            "plate-x7k2", slice_uid, name, "plate", frozen, make_allocation()
+        ),
+        "Deployment on node memory": deployment.build(
+            "plate-y8m3", slice_uid, name, "plate", make_frozen(model, cpu), make_allocation(resources={}), "plate-0"
+        ),
+        "Service": service.build(model),
+        "PersistentVolume": storage.persistent_volume(name, uid),
+        "PersistentVolumeClaim": storage.claim(name, uid),
+    }
+
+
+KINDS = (
+    "ControllerRevision",
+    "Deployment on a counted device",
+    "Deployment on node memory",
+    "Service",
+    "PersistentVolume",
+    "PersistentVolumeClaim",
+)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_is_taken_whole_and_reads_back_without_drift(api: Any, namespace: Any, kind: str) -> None:
+    desired = manifests(namespace)[kind]
+
+    assert first_difference(desired, answered(api, desired)) is None
+
+
+def pod_of(namespace: Any) -> Json:
+    template = manifests(namespace)["Deployment on a counted device"]["spec"]["template"]
+    metadata = {**template["metadata"], "name": "plate-x7k2-0", "namespace": namespace.metadata.name}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]}
+
+
+def test_the_pod_passes_baseline_with_no_token_and_no_end_to_its_tolerance(api: Any, namespace: Any) -> None:
+    spec = answered(api, pod_of(namespace))["spec"]
+
+    assert not any("projected" in volume for volume in spec["volumes"])
+    assert not any("tolerationSeconds" in toleration for toleration in spec["tolerations"])
+    assert spec["preemptionPolicy"] == "Never"
+
+
+def test_baseline_is_enforced_there(api: Any, namespace: Any) -> None:
+    """The control of the test above: the same folder of the node as a volume of the pod's own is refused."""
+    pod = pod_of(namespace)
+    pod["spec"]["volumes"][1] = {"name": "cache", "hostPath": {"path": "/var/lib/littoral"}}
+
+    with pytest.raises(FailToCreateError, match=r"baseline.*hostPath"):
+        answered(api, pod)
+
+
+def test_volume_and_claim_bind_and_the_volume_goes_with_its_namespace(api: Any, namespace: Any) -> None:
+    core = kubernetes.client.CoreV1Api(api)
+    name = namespace.metadata.name
+    volume, claim = manifests(namespace)["PersistentVolume"], manifests(namespace)["PersistentVolumeClaim"]
+    create_from_dict(api, volume)
+    create_from_dict(api, claim)
+
+    def bound() -> bool:
+        found = core.read_namespaced_persistent_volume_claim(claim["metadata"]["name"], name)
+        return bool(found.status.phase == "Bound" and found.spec.volume_name == volume["metadata"]["name"])
+
+    until(bound, timeout=60, failure=lambda: TimeoutError("the claim is not bound to the volume"))
+    core.delete_namespace(name)
+
+    def gone() -> bool:
+        return volume["metadata"]["name"] not in [item.metadata.name for item in core.list_persistent_volume().items]
+
+    until(gone, timeout=120, failure=lambda: TimeoutError("the volume is still there"))
