@@ -42,6 +42,8 @@ def pack(file: Path, cache: Path, progress: Progress) -> None:
 
 def belongs(path: Path, images: set[Path]) -> bool:
     """True for what a bundle carries: of the images the finished ones of now, not what they were put together from."""
+    if path.parts[0].startswith("store-"):
+        return False  # made from the images in seconds
     if path.parts[0] == "images":
         return path.name in {image.name for image in images}
     return not path.name.startswith(_SKIPPED) and not path.name.endswith(_SKIPPED)

@@ -58,6 +58,11 @@ class RealNode:
         """What the node sees as /var/lib/littoral."""
         return self.folder / "littoral"
 
+    @property
+    def containerd_root(self) -> Path:
+        """Where its containerd keeps images and containers."""
+        return self.folder / "containerd"
+
     def log(self, component: str) -> Path:
         """The log of one of its components."""
         return self.folder / "logs" / f"{component}.log"
@@ -68,14 +73,13 @@ class RealNode:
         binaries: Mapping[str, Path],
         pki: Path,
         url: str,
-        images: Sequence[Path],
         sandbox_image: str,
         snapshotter: str,
     ) -> None:
-        """Start the node and import `images` (archives) while its kubelet registers.
+        """Start the node; its Node object becomes Ready on its own.
 
-        `pki` is the control plane's folder of certificates, `url` its API server as the node reaches it. Returns once
-        the images are there; the Node object becomes Ready on its own.
+        `pki` is the control plane's folder of certificates, `url` its API server as the node reaches it. Images that
+        are in `containerd_root` are there from the first moment.
         """
         network.plug(self._plan, self.name, self.index)
         cgroups.create(self.cgroup)
@@ -93,8 +97,6 @@ class RealNode:
         )
         for resource, count in self.spec.devices.items():
             self.start_device_plugin(resource, count)
-        for archive in images:  # one after the other: the first brings the base layer that the others share
-            self.import_image(binaries["ctr"], archive)
 
     def start_kubelet(self, binaries: Mapping[str, Path]) -> None:
         """Start the kubelet; with `stop_component("kubelet")`, how a test restarts it."""
