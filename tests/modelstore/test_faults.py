@@ -180,7 +180,17 @@ def test_everything_is_on_the_disk_before_the_entry_appears(
 def start(namespace: Namespace, uri: str, body: bytes, log: Path) -> subprocess.Popen[bytes]:
     environ = {"LITTORAL_FETCH": namespace.request(onnx(uri, body)).dump(), "LITTORAL_TERMINATION_LOG": str(log)}
     command = [sys.executable, "-m", "littoral.modelstore.fetch"]
-    return subprocess.Popen(command, env=os.environ | environ, stderr=subprocess.DEVNULL)
+    return subprocess.Popen(command, env=os.environ | environ, stderr=subprocess.PIPE)
+
+
+def wait_for_line(process: subprocess.Popen[bytes], words: bytes) -> None:
+    assert process.stderr is not None
+    assert any(words in line for line in process.stderr)
+
+
+def ended(process: subprocess.Popen[bytes]) -> int:
+    process.communicate(timeout=20)
+    return process.returncode
 
 
 @pytest.mark.parametrize("signal", ["kill", "terminate"])
@@ -193,7 +203,7 @@ def test_a_killed_process_leaves_nothing_reachable(
     origin.stalled.wait(20)
 
     getattr(process, signal)()
-    process.wait(20)
+    ended(process)
 
     assert namespace.entries() == []
     assert len(namespace.staged()) == (1 if signal == "kill" else 0), "SIGTERM cleans up, SIGKILL can't"
@@ -216,7 +226,7 @@ def test_what_a_dead_fetch_of_another_digest_left_is_removed_but_not_what_is_und
 
     assert [path.name for path in namespace.staged()] == [sha256(FILE)]
     origin.resume.set()
-    assert running.wait(20) == 0
+    assert ended(running) == 0
 
 
 def test_two_pods_of_a_node_fetch_once(namespace: Namespace, origin: Origin, tmp_path: Path) -> None:
@@ -226,10 +236,11 @@ def test_two_pods_of_a_node_fetch_once(namespace: Namespace, origin: Origin, tmp
     origin.stalled.wait(20)
     other = Namespace(namespace.cache, tmp_path / "other-pod")
     second = start(other, uri, FILE, logs[1])
+    wait_for_line(second, b"waiting for it")
 
     origin.resume.set()
 
-    assert [first.wait(20), second.wait(20)] == [0, 0]
+    assert [ended(first), ended(second)] == [0, 0]
     reports = [parse_report(log.read_text()) for log in logs]
     assert [report.models[0].source for report in reports if report] == ["fetched", "cache"]
     assert len(origin.seen) == 1
@@ -244,11 +255,11 @@ def test_the_second_pod_fetches_when_the_first_dies(namespace: Namespace, origin
     origin.stalled.wait(20)
     resource.stall = None
     second = start(Namespace(namespace.cache, tmp_path / "other-pod"), uri, FILE, tmp_path / "second")
+    wait_for_line(second, b"waiting for it")
 
     first.kill()
-    first.wait(20)
 
-    assert second.wait(20) == 0
+    assert [ended(first), ended(second)] == [-9, 0]
     assert namespace.staged() == []
 
 

@@ -7,7 +7,7 @@ import pytest
 from tests.modelstore.conftest import Namespace, Origin, Resource, onnx, sha256, tar
 
 from littoral.modelstore.errors import SourceUnreachable
-from littoral.modelstore.sources import CHUNK, source_for
+from littoral.modelstore.sources import CHUNK, SourceChanged, source_for
 from littoral.modelstore.transfer import Download, Patience, Progress, digest_of
 
 BODY = bytes(range(251)) * 20_000  # about 5 MiB, no period in common with a chunk
@@ -41,6 +41,14 @@ def test_halves_of_two_versions_are_never_taken_for_one(namespace: Namespace, or
 
     assert report.ok, "the new version is fetched in one piece"
     assert namespace.staged() == []
+
+
+def test_a_changed_source_is_noticed_before_the_rest_is_read(origin: Origin) -> None:
+    source = source_for(origin.put("/m", Resource(BODY, etag='"1"', then=Resource(BODY, etag='"2"'))), Path())
+    source.open(0).chunks.close()
+
+    with pytest.raises(SourceChanged):
+        source.open(1000)
 
 
 def test_an_archive_resumes_in_the_middle_of_unpacking(namespace: Namespace, origin: Origin) -> None:
