@@ -19,6 +19,11 @@ mib = lru_cache(maxsize=4096)(to_mib)
 """to_mib, remembered: a thousand slices ask for a handful of sizes."""
 
 
+@lru_cache(maxsize=256)
+def _units(text: str) -> int:
+    return int(parse_quantity(text))
+
+
 class Account:
     """Memory that one device has for itself, or that all unified devices of a node and its cpu share."""
 
@@ -31,7 +36,7 @@ class Account:
 class Slot:
     """A device and its charges."""
 
-    __slots__ = ("account", "charges", "compute", "device", "units")
+    __slots__ = ("account", "charges", "compute", "device", "memory", "percent", "units")
 
     def __init__(self, device: Device, account: Account) -> None:
         self.device = device
@@ -39,10 +44,14 @@ class Slot:
         self.charges: dict[Key, Charge] = {}
         self.compute = 0
         self.units = 0
+        self.memory = max(1, device.total_memory)
+        self.percent = 100 * device.count
 
     def hold(self, key: Key, charge: Charge) -> None:
         """Charge the slice the larger of what it holds and this, on each axis."""
         held = self.charges.get(key)
+        if held == charge:
+            return
         if held is not None:
             self.free(key)
             charge = Charge(
@@ -123,7 +132,7 @@ def charge(allocation: Allocation, device: Device) -> Charge:
     """What an allocation costs the device. A grant that does not name the resource has a unit of it all the same."""
     units = 0
     if device.resource is not None:
-        units = int(parse_quantity(allocation.resources.get(device.resource, "1")))
+        units = _units(allocation.resources.get(device.resource, "1"))
     return Charge(mib(allocation.memory), allocation.compute, units)
 
 

@@ -11,7 +11,7 @@ from littoral.placement.filters import ADMIT, DEVICE, Ask
 from littoral.placement.ledger import Ledger, Slot
 from littoral.placement.nodes import NodeView
 from littoral.placement.snapshot import Key
-from littoral.placement.variants import Choice, choose
+from littoral.placement.variants import Choice, Chooser
 from littoral.slicing.provider import Grant, Refusal
 from littoral.slicing.registry import PROVIDERS
 
@@ -40,9 +40,10 @@ class Place:
 class Market:
     """Finds places. What depends on the question alone, and not on load, is worked out once for each question."""
 
-    def __init__(self, nodes: Mapping[str, NodeView], ledger: Ledger) -> None:
+    def __init__(self, nodes: Mapping[str, NodeView], ledger: Ledger, chooser: Chooser) -> None:
         self._nodes = nodes
         self._ledger = ledger
+        self._chooser = chooser
         self._candidates: dict[Ask, tuple[dict[str, list[Candidate]], dict[str, Refusal]]] = {}
         self._exhausted: dict[Ask, tuple[int, dict[str, Refusal]]] = {}
 
@@ -53,7 +54,7 @@ class Market:
             fitting: dict[str, list[Candidate]] = {}
             refusals: dict[str, Refusal] = {}
             for node in self._nodes.values():
-                result = _admit(asked, node)
+                result = _admit(asked, node, self._chooser)
                 if isinstance(result, Refusal):
                     refusals[node.name] = result
                 else:
@@ -72,18 +73,22 @@ class Market:
         if exhausted is not None and exhausted[0] == self._ledger.version:
             return None
         fitting, refusals = self.candidates(asked)
+        tiers: dict[tuple[bool, int], list[Candidate]] = {}
+        for name, group in fitting.items():
+            for candidate in group:
+                tiers.setdefault((name not in preferred, candidate.choice.index), []).append(candidate)
 
-        def score(candidate: Candidate) -> tuple[bool, int, int, float, str, str]:
+        def score(candidate: Candidate) -> tuple[int, float, str, str]:
             name = candidate.node.name
-            stay, spread, left = name not in preferred, replicas.get(name, 0), stranded(candidate)
-            return stay, candidate.choice.index, spread, left, name, candidate.slot.device.id
+            return replicas.get(name, 0), stranded(candidate), name, candidate.slot.device.id
 
         misses: dict[str, list[Refusal]] = {}
-        for candidate in sorted((each for group in fitting.values() for each in group), key=score):
-            taken = self._take(name_on(candidate.node.name), candidate)
-            if isinstance(taken, Place):
-                return taken
-            misses.setdefault(candidate.node.name, []).append(taken)
+        for tier in sorted(tiers):
+            for candidate in sorted(tiers[tier], key=score):
+                taken = self._take(name_on(candidate.node.name), candidate)
+                if isinstance(taken, Place):
+                    return taken
+                misses.setdefault(candidate.node.name, []).append(taken)
         full = {name: reasons.nearest(missed) for name, missed in misses.items()}
         self._exhausted[asked] = self._ledger.version, dict(sorted({**refusals, **full}.items()))
         return None
@@ -146,11 +151,10 @@ def allocate(node: str, slot: Slot, granted: Grant) -> Allocation:
 def stranded(candidate: Candidate) -> float:
     """Best fit: the parts of the device's memory and compute that would be left over, summed; less is better."""
     slot, request = candidate.slot, candidate.choice.request
-    memory, compute = max(1, slot.device.total_memory), 100 * slot.device.count
-    return 2.0 - (slot.account.charged + request.memory) / memory - (slot.compute + request.compute) / compute
+    return 2.0 - (slot.account.charged + request.memory) / slot.memory - (slot.compute + request.compute) / slot.percent
 
 
-def _admit(asked: Ask, node: NodeView) -> list[Candidate] | Refusal:
+def _admit(asked: Ask, node: NodeView, chooser: Chooser) -> list[Candidate] | Refusal:
     """The node's devices that may serve, or why it has none."""
     for refuses in ADMIT:
         if refusal := refuses(asked, node):
@@ -160,7 +164,7 @@ def _admit(asked: Ask, node: NodeView) -> list[Candidate] | Refusal:
     misses: list[Refusal] = []
     for slot in node.slots:
         profile = slot.device.profile
-        choice = choose(asked.demand, profile)
+        choice = chooser.choose(asked.demand, profile)
         if isinstance(choice, Refusal):
             misses.append(choice)
             continue

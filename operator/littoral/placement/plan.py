@@ -43,11 +43,12 @@ def why_not(snapshot: Snapshot, model: Key) -> tuple[tuple[str, Refusal], ...]:
     wanted = snapshot.models[model]
     world = World(snapshot)
     _plan(world)
-    return tuple(Market(world.nodes, world.ledger).refusals(filters.ask(wanted, demand(wanted))).items())
+    market = Market(world.nodes, world.ledger, world.chooser)
+    return tuple(market.refusals(filters.ask(wanted, demand(wanted))).items())
 
 
 def _plan(world: World) -> Plan:
-    market = Market(world.nodes, world.ledger)
+    market = Market(world.nodes, world.ledger, world.chooser)
     drafts = [_Draft(model, filters.ask(model, demand(model))) for model in _due(world.snapshot)]
     for draft in drafts:
         draft.triage = triage(world, draft.model, draft.asked)

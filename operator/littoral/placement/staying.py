@@ -8,7 +8,7 @@ from littoral.placement.filters import STAY, Ask
 from littoral.placement.market import allocate, grant
 from littoral.placement.replicas import Replica, Triage, duplicates, trim
 from littoral.placement.results import Assignment
-from littoral.placement.variants import ANNOTATION_ASKED, Choice, revisit
+from littoral.placement.variants import ANNOTATION_ASKED, Choice
 from littoral.placement.world import World
 from littoral.slicing.provider import Refusal
 
@@ -99,7 +99,7 @@ def alike(one: Allocation, other: Allocation) -> bool:
 def _choice(world: World, replica: Replica, asked: Ask) -> Choice | Refusal | None:
     """The replica's variant; None where nobody knows its profile now, and so nothing can be said against it."""
     profile = world.snapshot.catalogue.get(replica.allocation.profile)
-    return None if profile is None else revisit(asked.demand, profile, _note(replica))
+    return None if profile is None else world.chooser.choose(asked.demand, profile, _note(replica))
 
 
 def _note(replica: Replica) -> str:

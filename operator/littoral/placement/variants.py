@@ -116,6 +116,21 @@ def revisit(asked: Demand, profile: Profile, note: str) -> Choice | Refusal:
     return choose(asked, profile)
 
 
+class Chooser:
+    """choose() and revisit(), remembered for one plan: like models on like devices choose alike."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[Demand, str, str], Choice | Refusal] = {}
+
+    def choose(self, asked: Demand, profile: Profile, note: str = "") -> Choice | Refusal:
+        """The variant for a new replica, or that of a slice with `note`; profiles are of one catalogue."""
+        key = (asked, profile.name, note)
+        known = self._known.get(key)
+        if known is None:
+            known = self._known[key] = revisit(asked, profile, note)
+        return known
+
+
 def _choice(asked: Demand, index: int, want: Want, profile: Profile) -> Choice:
     overhead = profile.overhead_mib if want.format else 0
     spec = GPUSliceSpec(

@@ -6,6 +6,7 @@ from littoral.placement.ledger import Ledger, Slot, adopt, fill
 from littoral.placement.nodes import NodeView, discoveries, unlisted, views
 from littoral.placement.replicas import Workloads, age
 from littoral.placement.snapshot import Key, Snapshot
+from littoral.placement.variants import Chooser
 
 
 class World:
@@ -19,6 +20,7 @@ class World:
         fill(self.ledger, snapshot, self.adopted)
         self.nodes = views(snapshot, found, self.ledger)
         self.workloads = Workloads(snapshot)
+        self.chooser = Chooser()
         self._owned: dict[Key, list[GPUSlice]] = {}
         self.reservations: list[GPUSlice] = []
         """Slices that users wrote."""
