@@ -28,7 +28,7 @@ ARCHIVE = tar(FILES, "w:gz")
 CHANGING = ("mkdir", "rename", "replace", "unlink", "rmdir", "symlink", "link", "fsync", "open", "remove")
 
 in_memory = settings(
-    deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    deadline=None, max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 
 
@@ -189,7 +189,7 @@ def wait_for_line(process: subprocess.Popen[bytes], words: bytes) -> None:
 
 
 def ended(process: subprocess.Popen[bytes]) -> int:
-    process.communicate(timeout=20)
+    process.communicate(timeout=60)
     return process.returncode
 
 
@@ -200,7 +200,7 @@ def test_a_killed_process_leaves_nothing_reachable(
     resource = Resource(FILE, stall=len(FILE) - 1)
     uri = origin.put("/m", resource)
     process = start(namespace, uri, FILE, tmp_path / "log")
-    origin.stalled.wait(20)
+    origin.stalled.wait(60)
 
     getattr(process, signal)()
     ended(process)
@@ -220,7 +220,7 @@ def test_what_a_dead_fetch_of_another_digest_left_is_removed_but_not_what_is_und
     dead.mkdir(parents=True)
     (dead / "content").write_bytes(b"half")
     running = start(namespace, origin.put("/slow", Resource(FILE, stall=1000)), FILE, tmp_path / "log")
-    origin.stalled.wait(20)
+    origin.stalled.wait(60)
 
     assert namespace.fetch(onnx(origin.put("/m", Resource(ARCHIVE)), ARCHIVE)).ok
 
@@ -233,7 +233,7 @@ def test_two_pods_of_a_node_fetch_once(namespace: Namespace, origin: Origin, tmp
     uri = origin.put("/m", Resource(FILE, stall=1000))
     logs = [tmp_path / "first", tmp_path / "second"]
     first = start(namespace, uri, FILE, logs[0])
-    origin.stalled.wait(20)
+    origin.stalled.wait(60)
     other = Namespace(namespace.cache, tmp_path / "other-pod")
     second = start(other, uri, FILE, logs[1])
     wait_for_line(second, b"waiting for it")
@@ -252,7 +252,7 @@ def test_the_second_pod_fetches_when_the_first_dies(namespace: Namespace, origin
     resource = Resource(FILE, stall=1000)
     uri = origin.put("/m", resource)
     first = start(namespace, uri, FILE, tmp_path / "first")
-    origin.stalled.wait(20)
+    origin.stalled.wait(60)
     resource.stall = None
     second = start(Namespace(namespace.cache, tmp_path / "other-pod"), uri, FILE, tmp_path / "second")
     wait_for_line(second, b"waiting for it")

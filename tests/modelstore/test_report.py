@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from littoral.modelstore.errors import REASONS
@@ -33,6 +33,7 @@ reports = st.builds(
 
 
 @given(reports)
+@settings(deadline=None)  # a busy machine is no failure
 def test_every_report_fits_and_is_read_back(report: Report) -> None:
     text = report.dump()
 
@@ -108,6 +109,7 @@ values = st.recursive(leaves, lambda inner: st.lists(inner) | st.dictionaries(fi
 
 
 @given(st.text() | values.map(json.dumps))
+@settings(deadline=None)  # a busy machine is no failure
 def test_nothing_makes_it_raise(text: str) -> None:
     parse_report(text)
 

@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.modelstore.conftest import Namespace, Origin, Resource, onnx
 
@@ -97,6 +97,7 @@ def test_an_absent_file_says_where_it_belongs(namespace: Namespace) -> None:
 
 
 @given(st.text())
+@settings(deadline=None)  # a busy machine is no failure
 def test_whatever_import_path_accepts_is_plain(text: str) -> None:
     try:
         parts = import_path(f"file:///import/{text}")
@@ -107,6 +108,7 @@ def test_whatever_import_path_accepts_is_plain(text: str) -> None:
 
 
 @given(st.text() | st.from_regex(r"(https?|file|s3)://[ -~]*", fullmatch=True))
+@settings(deadline=None)  # a busy machine is no failure
 def test_no_uri_breaks_the_fetcher(text: str) -> None:
     with contextlib.suppress(FetchError):
         source_for(text, Path())
