@@ -82,7 +82,9 @@ def node(
     )
 
 
-def t4(name: str, *, shares: int = 4, count: int = 1, labels: Mapping[str, str] | None = None, **more: Any) -> NodeFacts:
+def t4(
+    name: str, *, shares: int = 4, count: int = 1, labels: Mapping[str, str] | None = None, **more: Any
+) -> NodeFacts:
     """A node with emulated T4s, found by its labels."""
     found = {
         "nvidia.com/gpu.product": "Emulated-T4",
@@ -201,6 +203,4 @@ def bound(
     asked = assignment.asked if assignment.target is not None or existing is None else None
     if asked is None and existing is not None:
         metadata = metadata.model_copy(update={"annotations": existing.metadata.annotations})
-    return GPUSlice(
-        metadata=metadata, spec=spec, status=GPUSliceStatus(allocation=granted.model_copy(update=times))
-    )
+    return GPUSlice(metadata=metadata, spec=spec, status=GPUSliceStatus(allocation=granted.model_copy(update=times)))

@@ -51,7 +51,7 @@ def _keep(world: World, slice_: GPUSlice, allocation: Allocation) -> SlicePlan:
     if isinstance(granted, Refusal):
         if _covers(allocation, slice_):
             return bound
-        message = f"keeps {allocation.memory} as before: {node.name} is {granted.message}"
+        message = f"keeps {allocation.memory} as before: no room on {node.name} ({granted.message})"
         return SlicePlan(key, node.name, allocation.device, allocation, granted.reason, message)
     target = allocate(node.name, slot, granted)
     if alike(target, allocation):

@@ -72,7 +72,7 @@ def stay(world: World, replica: Replica, asked: Ask) -> Assignment:
         target=allocation,
     )
     if isinstance(choice, Refusal):
-        return _blocked(assignment, f"{node.name} is {choice.message}")
+        return _blocked(assignment, f"it cannot be served on {node.name} ({choice.message})")
     if choice is None or request == slice_.spec:
         return assignment
     if node.presence != "Connected":
@@ -82,7 +82,7 @@ def stay(world: World, replica: Replica, asked: Ask) -> Assignment:
         return _blocked(assignment, f"the devices of {node.name} are not known now")
     granted = grant(slot, choice, replica.key)
     if isinstance(granted, Refusal):
-        return _blocked(assignment, f"{node.name} is {granted.message}")
+        return _blocked(assignment, f"no room on {node.name} ({granted.message})")
     target = allocate(node.name, slot, granted)
     if alike(target, allocation):
         return assignment

@@ -1,0 +1,324 @@
+"""What holds for every plan, whatever the fleet, the models and their past."""
+
+import random
+from collections import Counter
+from dataclasses import replace
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from littoral.api.gpuslice import ISOLATION_ORDER, GPUSliceStatus
+from littoral.api.quantity import to_mib
+from littoral.placement.plan import plan
+from tests.placement.world import apply, model, moment, node, pod, reservation, t4, world
+
+ROUNDS = 6
+MEMORY = ("200Mi", "500Mi", "900Mi", "1500Mi", "3Gi")
+
+
+@st.composite
+def machines(draw, name):
+    kind = draw(st.sampled_from(["t4", "orin", "cpu"]))
+    pool = {"littoral.dev/pool": draw(st.sampled_from(["x", "y"]))}
+    common = {"ready": draw(st.sampled_from(["True"] * 5 + ["False", "Unknown"])), "memory": 6000}
+    shares = draw(st.sampled_from([1, 2, 4]))
+    if kind == "t4":
+        return t4(name, shares=shares, count=draw(st.sampled_from([1, 2])), labels=pool, **common)
+    if kind == "orin":
+        labels = {"littoral.dev/profile": "emulated-orin", "nvidia.com/gpu.replicas": str(shares), **pool}
+        return node(name, labels=labels, resources={"nvidia.com/gpu": shares}, **common)
+    return node(name, labels=pool, **common)
+
+
+@st.composite
+def demands(draw, name, modes=("Replicas", "Replicas", "PerNode")):
+    return model(
+        name,
+        memory=draw(st.sampled_from(MEMORY)),
+        compute=draw(st.sampled_from([0, 0, 20, 40])),
+        isolation=draw(st.sampled_from(["None", "None", "None", "Hard"])),
+        replicas=draw(st.integers(0, 4)),
+        accelerators=draw(st.sampled_from([("*",), ("cpu",), ("t4", "cpu"), ("jetson-orin",)])),
+        created=draw(st.integers(0, 3)),
+        mode=draw(st.sampled_from(modes)),
+        pools=draw(st.sampled_from([(), ("x",), ("x", "y")])),
+    )
+
+
+@st.composite
+def fleets(draw, modes=("Replicas", "Replicas", "PerNode"), reserved=True):
+    nodes = [draw(machines(f"n{i}")) for i in range(draw(st.integers(1, 4)))]
+    models = [draw(demands(f"m{i}", modes)) for i in range(draw(st.integers(0, 4)))]
+    slices = [
+        reservation(f"r{i}", draw(st.sampled_from(MEMORY)), accelerators=draw(st.sampled_from([(), ("cpu",)])))
+        for i in range(draw(st.integers(0, 2)) if reserved else 0)
+    ]
+    return world(nodes, models, slices)
+
+
+@st.composite
+def disturbances(draw, snapshot):
+    """The snapshot after something has happened to it."""
+    event = draw(st.sampled_from(["connectivity", "capacity", "demand", "scale", "deleted", "unnoted", "new"]))
+    nodes, models = dict(snapshot.nodes), dict(snapshot.models)
+    if event in ("connectivity", "capacity"):
+        name = draw(st.sampled_from(sorted(nodes)))
+        change = (
+            {"ready": draw(st.sampled_from(["True", "False", "Unknown"]))}
+            if event == "connectivity"
+            else {
+                "memory": draw(st.sampled_from([1000, 3000, 9000])),
+                "resources": draw(st.sampled_from([{}, {"nvidia.com/gpu": 1}, {"nvidia.com/gpu": 8}])),
+            }
+        )
+        return replace(snapshot, nodes={**nodes, name: replace(nodes[name], **change)})
+    if event == "unnoted":
+        return replace(snapshot, slices={key: unstarted(each) for key, each in snapshot.slices.items()}, pods={})
+    if event == "new" or not models:
+        return replace(snapshot, models={**models, ("ns", "new"): draw(demands("new"))})
+    key = draw(st.sampled_from(sorted(models)))
+    if event == "deleted":
+        # The slices and Deployments are collected; the pods end when their nodes say so.
+        del models[key]
+        gone = {name for name, each in snapshot.slices.items() if each.metadata.owner("InferenceModel") == key[1]}
+        keep = {name: each for name, each in snapshot.slices.items() if name not in gone}
+        pods = {name: replace(each, deleting=name in gone) for name, each in snapshot.pods.items()}
+        return replace(snapshot, models=models, slices=keep, pods=pods, deployments={})
+    old = models[key].spec
+    changes = (
+        {"replicas": draw(st.integers(0, 4))}
+        if event == "scale"
+        else {"slice": old.slice.model_copy(update={"memory": draw(st.sampled_from(MEMORY))})}
+    )
+    models[key] = models[key].model_copy(update={"spec": old.model_copy(update=changes)})
+    return replace(snapshot, models=models)
+
+
+def unstarted(slice_):
+    allocation = slice_.status.allocation
+    if allocation is None:
+        return slice_
+    return slice_.model_copy(
+        update={"status": GPUSliceStatus(allocation=allocation.model_copy(update={"started_at": None}))}
+    )
+
+
+@st.composite
+def histories(draw):
+    """A fleet that has lived: planned, carried out, disturbed, several times over."""
+    snapshot = draw(fleets())
+    for minute in range(draw(st.integers(0, 4))):
+        snapshot = apply(snapshot, plan(snapshot), minute=minute, started=draw(st.booleans()))
+        snapshot = draw(disturbances(snapshot))
+    return snapshot
+
+
+def presence(snapshot, name):
+    facts = snapshot.nodes.get(name)
+    return facts is not None and facts.connected
+
+
+def grants(snapshot, found):
+    """Each (slice, allocation) that exists or shall exist: the worst of what is, what runs, and what the plan adds."""
+    for key, slice_ in snapshot.slices.items():
+        if slice_.status.allocation is not None:
+            yield key, slice_.status.allocation
+    for each in (*snapshot.pods.values(), *snapshot.deployments.values()):
+        slice_ = snapshot.slices.get((each.namespace, each.slice))
+        if hasattr(each, "phase") or slice_ is None or slice_.status.allocation is None:
+            yield (each.namespace, each.slice), each.grant
+    for key, allocation in additions(snapshot, found):
+        yield key, allocation
+
+
+def additions(snapshot, found):
+    """What the plan grants beyond what is there."""
+    for (namespace, _), its in found.models.items():
+        for assignment in its.assignments:
+            if assignment.target is not None and assignment.target != assignment.current:
+                yield (namespace, assignment.slice), assignment.target
+    for key, its in found.slices.items():
+        if its.allocation is not None and its.allocation != snapshot.slices[key].status.allocation:
+            yield key, its.allocation
+
+
+def demanded(snapshot, found, name):
+    """Of a node: memory of the node, and memory, percent, units of its accelerator, as an accountant would sum them."""
+    device = found.nodes[name].discovery.devices[0]
+    held = {}
+    for key, granted in grants(snapshot, found):
+        if granted.node == name:
+            on_cpu = granted.profile == "cpu"
+            old = held.get((key, on_cpu), (0, 0, 0))
+            units = int(granted.resources.get("nvidia.com/gpu", "0"))
+            new = to_mib(granted.memory), granted.compute, units
+            held[key, on_cpu] = tuple(max(pair) for pair in zip(old, new, strict=True))
+    total = {on_cpu: [0, 0, 0] for on_cpu in (True, False)}
+    for (_, on_cpu), figures in held.items():
+        total[on_cpu] = [a + b for a, b in zip(total[on_cpu], figures, strict=True)]
+    node_memory = total[True][0] + (total[False][0] if device.profile.unified else 0)
+    return node_memory, total[True][1], *total[False]
+
+
+@given(histories())
+@settings(deadline=None)
+def test_nothing_is_added_to_a_device_beyond_what_it_has(snapshot):
+    found = plan(snapshot)
+    grown = {(granted.node, granted.profile == "cpu") for _, granted in additions(snapshot, found)}
+    for name, on_cpu in grown:
+        node_memory, cpu_percent, memory, percent, units = demanded(snapshot, found, name)
+        *accelerators, cpu = found.nodes[name].discovery.devices
+        if on_cpu or accelerators[0].profile.unified:
+            assert node_memory <= cpu.memory
+        if on_cpu:
+            assert cpu_percent <= 100
+        else:
+            (device,) = accelerators
+            assert units <= device.units
+            if device.count == 1:
+                assert memory <= device.memory
+                assert percent <= 100
+
+
+@given(histories())
+@settings(deadline=None)
+def test_any_device_that_the_kubelet_may_choose_has_room(snapshot):
+    found = plan(snapshot)
+    for _, granted in additions(snapshot, found):
+        device = next(each for each in found.nodes[granted.node].discovery.devices if each.id == granted.device)
+        if device.count > 1:
+            # The adversary fills one device with the largest grants there are, one for each of its units.
+            on_it = [g for _, g in grants(snapshot, found) if g.node == granted.node and g.profile == granted.profile]
+            worst = sorted((to_mib(g.memory) for g in on_it), reverse=True)[: device.shares]
+            assert sum(worst) <= device.memory
+
+
+@given(histories())
+@settings(deadline=None)
+def test_no_grant_is_below_its_request(snapshot):
+    found = plan(snapshot)
+    given_ = [
+        (a.request, a.target) for its in found.models.values() for a in its.assignments if a.target and not a.blocked
+    ]
+    given_ += [
+        (snapshot.slices[key].spec, its.allocation) for key, its in found.slices.items() if its.reason == "Bound"
+    ]
+    for asked, granted in given_:
+        assert to_mib(granted.memory) >= to_mib(asked.memory)
+        assert granted.compute >= asked.compute
+        assert ISOLATION_ORDER.index(granted.isolation) >= ISOLATION_ORDER.index(asked.isolation)
+
+
+@given(histories(), st.randoms(use_true_random=False))
+@settings(deadline=None)
+def test_the_order_of_the_input_does_not_matter(snapshot, order: random.Random):
+    def shuffled(mapping):
+        items = list(mapping.items())
+        order.shuffle(items)
+        return dict(items)
+
+    names = ("nodes", "edge_nodes", "slices", "models", "pods", "deployments")
+    assert plan(replace(snapshot, **{name: shuffled(getattr(snapshot, name)) for name in names})) == plan(snapshot)
+
+
+def placed(found):
+    return Counter((key, a.slice, a.node) for key, its in found.models.items() for a in its.assignments)
+
+
+@given(histories())
+@settings(deadline=None)
+def test_a_plan_that_is_carried_out_gives_itself_again(snapshot):
+    found = plan(snapshot)
+    for minute in range(10, 10 + ROUNDS):
+        snapshot = apply(snapshot, found, minute=minute)
+        again = plan(snapshot)
+        assert placed(found) <= placed(again), "a replica moved although nothing happened"
+        assert not any(its.releases for its in again.models.values())
+        found, before = again, found
+    assert placed(found) == placed(before)
+    assert all(a.target == a.current for its in found.models.values() for a in its.assignments if not a.blocked)
+    assert found.slices == before.slices
+
+
+@given(histories())
+@settings(deadline=None)
+def test_on_an_offline_node_nothing_begins_and_nothing_ends(snapshot):
+    found = plan(snapshot)
+    for (namespace, _), its in found.models.items():
+        for assignment in its.assignments:
+            known = snapshot.slices.get((namespace, assignment.slice))
+            if not presence(snapshot, assignment.node):
+                assert known is not None
+                assert known.status.allocation is not None
+                assert assignment.target in (known.status.allocation, None)
+        for name in its.releases:
+            allocation = snapshot.slices[namespace, name].status.allocation
+            witnesses = {
+                (each.namespace, each.slice) for each in (*snapshot.pods.values(), *snapshot.deployments.values())
+            }
+            may_run = allocation is not None and ((namespace, name) in witnesses or allocation.started_at is not None)
+            assert not may_run or presence(snapshot, allocation.node)
+
+
+@given(histories())
+@settings(deadline=None)
+def test_each_replica_is_somewhere_or_waits(snapshot):
+    for key, its in plan(snapshot).models.items():
+        names = [assignment.slice for assignment in its.assignments]
+        assert len(set(names)) == len(names)
+        assert not set(names) & {*its.releases, *its.held}
+        mine = snapshot.models[key].spec
+        if mine.placement.mode == "Replicas":
+            assert its.wanted == mine.replicas
+            assert len(names) <= its.wanted <= len(names) + its.waiting + len(its.held)
+        else:
+            assert len({assignment.node for assignment in its.assignments}) == len(names)
+
+
+@given(fleets(reserved=False))
+@settings(deadline=None)
+def test_a_ledger_whose_statuses_were_lost_is_found_again(snapshot):
+    snapshot = apply(snapshot, plan(snapshot))
+    lost = {key: each.model_copy(update={"status": GPUSliceStatus()}) for key, each in snapshot.slices.items()}
+    before, after = plan(snapshot), plan(replace(snapshot, slices=lost))
+    assert after.nodes == before.nodes
+    assert placed(after) == placed(before)
+
+
+@given(fleets(modes=("Replicas",)), st.integers(0, 6), st.data())
+@settings(deadline=None)
+def test_scaling_touches_no_more_than_it_must(snapshot, wanted, data):
+    for minute in range(2):
+        snapshot = apply(snapshot, plan(snapshot), minute=minute)
+    if not snapshot.models:
+        return
+    before = plan(snapshot)
+    key = data.draw(st.sampled_from(sorted(snapshot.models)))
+    mine = snapshot.models[key]
+    scaled = mine.model_copy(update={"spec": mine.spec.model_copy(update={"replicas": wanted})})
+    after = plan(replace(snapshot, models={**snapshot.models, key: scaled}))
+    had, have = len(before.models[key].assignments), len(after.models[key].assignments)
+    if wanted >= had:
+        assert placed(before) <= placed(after)
+        assert not after.models[key].releases
+    else:
+        assert have == wanted
+        assert len(after.models[key].releases) == had - wanted
+        assert placed(after) <= placed(before)
+
+
+@given(histories())
+@settings(deadline=None)
+def test_a_pod_that_ends_late_keeps_its_memory(snapshot):
+    """Whatever the plan, a Terminating pod of a slice that is gone is charged: what it holds is given to nobody else."""
+    name = min(snapshot.nodes)
+    found = plan(snapshot)
+    cpu = found.nodes[name].devices[-1]
+    ghost = {"node": name, "device": "cpu", "profile": "cpu", "provider": "cpu", "memory": "1Gi"}
+    granted = reservation("ghost", "1Gi").status.model_validate({"allocation": ghost}).allocation
+    haunted = replace(
+        snapshot,
+        pods={**snapshot.pods, ("ns", "ghost"): pod(("ns", "ghost"), granted, deleting=True, created=moment(0))},
+    )
+    after = plan(haunted).nodes[name].devices[-1]
+    assert after.memory >= min(cpu.memory, 0) + 1024
