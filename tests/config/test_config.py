@@ -19,7 +19,7 @@ MAY_WRITE = {
     ("littoral.dev", "gpuslices/status"): {"patch"},
     ("littoral.dev", "inferencemodels/status"): {"patch"},
     ("apps", "deployments"): {"create", "patch"},
-    ("apps", "controllerrevisions"): {"create", "patch", "delete"},
+    ("apps", "controllerrevisions"): {"create", "delete"},
     ("", "services"): {"create", "patch"},
     ("", "persistentvolumes"): {"create", "delete"},
     ("", "persistentvolumeclaims"): {"create"},
