@@ -1,7 +1,8 @@
 """The nodes of `make cluster` and `make demo`: two machines of different kinds, both emulated.
 
-edge-t4 says what it is by the labels that NVIDIA's feature discovery writes; edge-jetson carries none, as Jetsons do.
-Each advertises one device through the emulated device plugin.
+edge-t4 says what it is by the labels that NVIDIA's feature discovery writes; edge-jetson carries none, as Jetsons do, and
+is declared by its EdgeNode. Each advertises one device, cut in equal shares, through the emulated device plugin; the
+profiles behind them are in examples/plate-reader/catalogue.yaml.
 """
 
 from __future__ import annotations
@@ -12,12 +13,13 @@ DEMO_NODES = (
     NodeSpec(
         "edge-t4",
         labels={
-            "nvidia.com/gpu.product": "Tesla-T4",
+            "nvidia.com/gpu.product": "Emulated-T4",
             "nvidia.com/gpu.memory": "15360",
             "nvidia.com/gpu.count": "1",
+            "nvidia.com/gpu.replicas": "4",
             "topology.kubernetes.io/zone": "mec-1",
         },
-        devices={"nvidia.com/gpu": 1},
+        devices={"nvidia.com/gpu": 4},
     ),
-    NodeSpec("edge-jetson", labels={"topology.kubernetes.io/zone": "line-3"}, devices={"nvidia.com/gpu": 1}),
+    NodeSpec("edge-jetson", labels={"topology.kubernetes.io/zone": "line-3"}, devices={"nvidia.com/gpu": 2}),
 )

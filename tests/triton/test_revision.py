@@ -198,15 +198,11 @@ class TestControllerRevision:
     def test_reads_back_as_it_was_frozen(self, manifest: Json) -> None:
         assert revision.read(json.loads(json.dumps(manifest))) == make_frozen(number=3)
 
-    def test_reads_when_it_was_stored_and_why_it_was_given_up(self, manifest: Json) -> None:
-        manifest["metadata"] |= {
-            "creationTimestamp": "2026-01-01T00:00:00Z",
-            "annotations": {group.ANNOTATION_FAILED: "node edge-a: no such file"},
-        }
+    def test_reads_when_it_was_stored(self, manifest: Json) -> None:
+        manifest["metadata"]["creationTimestamp"] = "2026-01-01T00:00:00Z"
 
-        assert revision.read(manifest) == dataclasses.replace(
-            make_frozen(number=3), failed="node edge-a: no such file", created=datetime(2026, 1, 1, tzinfo=UTC)
-        )
+        created = datetime(2026, 1, 1, tzinfo=UTC)
+        assert revision.read(manifest) == dataclasses.replace(make_frozen(number=3), created=created)
 
     def test_one_that_is_not_ours_is_an_error(self) -> None:
         with pytest.raises((KeyError, TypeError)):

@@ -33,8 +33,6 @@ ANNOTATION_ASKED: Final = f"{GROUP}/asked"
 """On a replica's GPUSlice: from which figures of the model its spec was drawn (a hash)."""
 ANNOTATION_REFRESH: Final = f"{GROUP}/refresh"
 """On an InferenceModel, written by `littoral rollout refresh`: part of the revision."""
-ANNOTATION_FAILED: Final = f"{GROUP}/failed"
-"""On a ControllerRevision: why it was given up; it is not tried again."""
 
 ANNOTATION_PREVIOUS: Final = f"{GROUP}/previous-revision"
 """On a Deployment: the revision that served here before this one; what an update that fails is put back to."""

@@ -1,5 +1,6 @@
 """InferenceModel: one model, a variant of it for each kind of hardware, and where it shall serve."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Final, Literal
 
@@ -23,6 +24,11 @@ from littoral.api.group import ANNOTATION_REFRESH
 
 MAX_NAME: Final = 40
 MAX_NODES_LISTED: Final = 100
+MAX_FAILED: Final = 16
+
+
+RevisionName = Annotated[str, Field(max_length=63)]
+FailureNote = Annotated[str, Field(max_length=1024)]
 
 
 class Source(ApiModel):
@@ -206,9 +212,10 @@ class InferenceModelStatus(ApiModel):
     last_good_revision: Annotated[
         str, Field(max_length=63, description="The last revision that was ready everywhere.")
     ] = ""
-    failed_revision: Annotated[
-        str, Field(max_length=63, description="The revision that was given up, until the spec changes.")
-    ] = ""
+    failed_revisions: Annotated[
+        Mapping[RevisionName, FailureNote],
+        Field(max_length=MAX_FAILED, description="Revisions that were given up, with why; none is tried again."),
+    ] = {}
     replicas: Annotated[int, Field(ge=0, description="Replicas placed.")] = 0
     wanted_replicas: Annotated[int, Field(ge=0, description="Replicas asked for.")] = 0
     ready_replicas: Annotated[int, Field(ge=0, description="Replicas that answer, on connected nodes.")] = 0

@@ -10,9 +10,8 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from littoral.accelerators.catalogue import Catalogue
-from littoral.api import group
 from littoral.api.gpuslice import GPUSlice
-from littoral.api.inferencemodel import InferenceModel
+from littoral.api.inferencemodel import MAX_FAILED, InferenceModel
 from littoral.api.quantity import to_seconds
 from littoral.controller import kinds
 from littoral.controller.errors import Forbidden, Invalid
@@ -20,7 +19,7 @@ from littoral.controller.kinds import Child, LiveDeployment
 from littoral.controller.namespace import Storage
 from littoral.controller.slices import Slices
 from littoral.controller.store import Refused, Store, utcnow
-from littoral.controller.writer import NameConflictError, Writer, together
+from littoral.controller.writer import NameConflictError, Writer, merge_patch, together
 from littoral.placement.results import Assignment, ModelPlan
 from littoral.triton import deployment, revision, rollout, service
 from littoral.triton.errors import Unservable
@@ -133,7 +132,11 @@ class Models:
         return {name: revision.read(child.live) for name, child in children.items() if not isinstance(child, Refused)}
 
     def _failed(self, model: InferenceModel) -> dict[str, str]:
-        return {name: frozen.failed for name, frozen in self._frozen(model).items() if frozen.failed is not None}
+        """The revisions given up, as the status remembers them, less those that nothing keeps any more."""
+        latest = self._store.get(kinds.MODELS, model.metadata.key)
+        noted = (latest if isinstance(latest, InferenceModel) else model).status.failed_revisions
+        kept = self._store.of_model(kinds.REVISIONS, model.metadata.key)
+        return {name: why for name, why in noted.items() if name in kept}
 
     def _fallback(self, model: InferenceModel, failed: Mapping[str, str]) -> dict[str, str]:
         """For each revision given up: the newest of the same variant and profile that was not."""
@@ -142,7 +145,7 @@ class Models:
         for name in failed:
             mine = frozen[name]
             same = [f for f in frozen.values() if (f.variant, f.profile) == (mine.variant, mine.profile)]
-            good = [f for f in same if f.failed is None and f.number < mine.number]
+            good = [f for f in same if f.name not in failed and f.number < mine.number]
             if good:
                 found[name] = max(good, key=lambda f: f.number).name
         return found
@@ -215,13 +218,17 @@ class Models:
         await self._writer.ensure(kinds.SERVICES, service.build(model), live)
 
     async def _give_up(self, model: InferenceModel, failure: rollout.Failed) -> None:
-        """Mark the revision, so that neither this process nor another tries it again."""
-        key = (model.metadata.namespace, failure.revision)
-        child: Child | None = self._store.get(kinds.REVISIONS, key)
-        if child is not None:
-            note = f"node {failure.node}: {failure.message}"
-            patch = {"metadata": {"annotations": {group.ANNOTATION_FAILED: note}}}
-            await self._writer.patch(kinds.REVISIONS, key, patch, uid=child.metadata.uid)
+        """Note the revision before anything is put back, so that neither this process nor another tries it again.
+
+        It stands in the model's status, not on the ControllerRevision: the API server refuses every patch of one whose
+        data it would print in another order than it was sent.
+        """
+        failed = list(self._failed(model).items())[1 - MAX_FAILED :]
+        notes = {**dict(failed), failure.revision: f"node {failure.node}: {failure.message}"[:1024]}
+        patch = merge_patch(dict(model.status.failed_revisions), notes)
+        await self._writer.patch_status(
+            kinds.MODELS, model.metadata.key, {"failedRevisions": patch}, uid=model.metadata.uid
+        )
 
     async def _start(self, replica: Replica) -> None:
         """Stamp the first time that a replica answers."""

@@ -35,7 +35,7 @@ class Slices:
             return existing
         granted = assignment.current or assignment.target
         if granted is None:
-            raise RuntimeError(f"the plan has nothing for slice {key}")  # noqa: TRY003
+            raise RuntimeError(f"the plan has nothing for slice {key}")
         desired = _manifest(model, assignment)
         assumed = GPUSlice(
             metadata=existing.metadata if existing is not None else Metadata.model_validate(desired["metadata"]),
@@ -71,7 +71,7 @@ class Slices:
         current = existing.status.allocation
         target = assignment.target or current
         if current is None or target is None:
-            raise RuntimeError(f"slice {existing.metadata.key} is not bound")  # noqa: TRY003
+            raise RuntimeError(f"slice {existing.metadata.key} is not bound")
         spec = assignment.request
         if target is not current and spec != existing.spec:
             patch = {

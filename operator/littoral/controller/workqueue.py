@@ -22,13 +22,12 @@ The clock and the random source are injected; only `get` needs a running event l
 import asyncio
 import heapq
 import itertools
-import math
 import random
 import time
 from collections import deque
 from collections.abc import Callable, Hashable
 from enum import IntEnum
-from typing import Final, Generic, TypeVar
+from typing import Final, Generic, NamedTuple, TypeVar
 
 K = TypeVar("K", bound=Hashable)
 
@@ -47,6 +46,14 @@ class Priority(IntEnum):
     """Start-up and resync: everything is looked at, most of it unchanged."""
     HIGH = 1
     """Something changed."""
+
+
+class _Delay(NamedTuple):
+    """When a key becomes ready; of two keys due at once, the one that was asked for first."""
+
+    due: float
+    sequence: int
+    priority: Priority
 
 
 class ShutDown(Exception):  # noqa: N818 - a signal to the workers, as asyncio.QueueShutDown of Python 3.13, not an error
@@ -70,7 +77,7 @@ class WorkQueue(Generic[K]):
         self._jitter = jitter
         self._observe_wait = observe_wait
         self._ready: dict[Priority, dict[K, float]] = {priority: {} for priority in sorted(Priority, reverse=True)}
-        self._delayed: dict[K, tuple[float, Priority]] = {}
+        self._delayed: dict[K, _Delay] = {}
         self._timers: list[tuple[float, int, K]] = []  # heap over _delayed; entries that no longer agree are skipped
         self._dirty: dict[K, Priority] = {}
         self._processing: dict[K, Priority] = {}
@@ -89,8 +96,8 @@ class WorkQueue(Generic[K]):
         """Make the key ready now, or right after its present run."""
         if self._shut_down:
             return
-        _, delayed_priority = self._delayed.pop(key, (0.0, Priority.LOW))
-        self._make_ready(key, max(priority, delayed_priority))
+        delayed = self._delayed.pop(key, None)
+        self._make_ready(key, max(priority, delayed.priority) if delayed else priority)
 
     def add_after(self, key: K, delay: float, priority: Priority | None = None) -> None:
         """Make the key ready in `delay` seconds; at once when that is not positive."""
@@ -100,11 +107,12 @@ class WorkQueue(Generic[K]):
             return
         if self._shut_down:
             return
-        asked = self._clock() + delay
-        due, present = self._delayed.get(key, (math.inf, priority))
-        self._delayed[key] = (min(due, asked), max(priority, present))
-        if asked < due:
-            heapq.heappush(self._timers, (asked, next(self._sequence), key))
+        asked = _Delay(self._clock() + delay, next(self._sequence), priority)
+        present = self._delayed.get(key, asked)
+        earliest = min(asked, present)
+        self._delayed[key] = earliest._replace(priority=max(priority, present.priority))
+        if earliest is asked:
+            heapq.heappush(self._timers, (asked.due, asked.sequence, key))
             self._set_alarm()
 
     def add_rate_limited(self, key: K, priority: Priority | None = None) -> float:
@@ -193,9 +201,10 @@ class WorkQueue(Generic[K]):
         """Make ready what is due."""
         now = self._clock()
         while self._timers and self._timers[0][0] <= now:
-            due, _, key = heapq.heappop(self._timers)
-            if self._delayed.get(key, (None,))[0] == due:
-                self._make_ready(key, self._delayed.pop(key)[1])
+            _, sequence, key = heapq.heappop(self._timers)
+            delayed = self._delayed.get(key)
+            if delayed is not None and delayed.sequence == sequence:
+                self._make_ready(key, self._delayed.pop(key).priority)
 
     def _wake(self) -> None:
         """Let one waiting `get` look again."""

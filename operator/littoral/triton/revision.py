@@ -17,7 +17,6 @@ from datetime import datetime
 from typing import Any, Final
 
 from littoral.accelerators.catalogue import Profile
-from littoral.api import group
 from littoral.api.inferencemodel import InferenceModel, Variant
 from littoral.triton import metadata, pod_template
 
@@ -30,7 +29,8 @@ class Frozen:
 
     `name` is that of its ControllerRevision, `number` its place in the model's history, `template` the pod template
     without node and grant, `node_memory` whether what is granted is the node's own memory, `startup_timeout` the
-    seconds that fetching and loading may take. `failed` says why it was given up; `created` is None until it is stored.
+    seconds that fetching and loading may take. `created` is None until it
+    is stored.
     """
 
     name: str
@@ -40,7 +40,6 @@ class Frozen:
     node_memory: bool
     startup_timeout: int
     template: Mapping[str, Any]
-    failed: str | None = None
     created: datetime | None = None
 
 
@@ -121,7 +120,6 @@ def read(manifest: Mapping[str, Any]) -> Frozen:
         node_memory=data["nodeMemory"],
         startup_timeout=data["startupTimeout"],
         template=data["template"],
-        failed=(meta.get("annotations") or {}).get(group.ANNOTATION_FAILED),
         created=datetime.fromisoformat(created) if created else None,
     )
 

@@ -5,12 +5,14 @@ Each replica has a Deployment of its own, so each node moves by itself. The rule
 - One unavailable at a time: an update is begun only while every other replica on a ready node answers; one that does
   not answer anyway goes first.
 - A replica that is not ready at the new revision within the startup timeout, or whose fetch fails for good, is put back
-  to the revision that served there before; the update stops and that revision is not tried again.
+  to the revision that served there before; the update stops everywhere and that revision is not tried again.
+- A replica that answered at the new revision is settled there: from then on its failures are no update's.
 - A node that is offline is not touched. One that vanished before it answered at the new revision stops the update.
-- What is wanted for the first time has no gate: nothing serves that could be lost.
+- Where nothing answered yet there is no gate and nothing to put back: nothing serves that could be lost.
+- Figures are no revision: a replica that does not answer on new ones stops the update and waits for better ones.
 
-All that is remembered is in the cluster: the revision and its predecessor on the Deployment, the time of the cutover in
-the slice's allocation, the failure on the ControllerRevision. So any process may go on where another died.
+All that is remembered is in the cluster: on the Deployment its revision and the last one that answered there, the time of
+the cutover in the slice's allocation, the failure in the model's status. So any process may go on where another died.
 """
 
 from collections.abc import Mapping, Sequence
@@ -41,11 +43,12 @@ class Replica:
 
     @property
     def pod(self) -> PodFacts | None:
-        """The newest pod of the Deployment's present revision that is not on its way out."""
+        """The newest pod of the Deployment's present revision and grant that is not on its way out."""
         if self.deployment is None:
             return None
-        mine = [p for p in self.pods if not p.deleting and p.revision == self.deployment.revision]
-        return max(mine, key=lambda p: (p.created is not None, p.created, p.name), default=None)
+        present = self.deployment.revision, self.deployment.grant
+        mine = [p for p in self.pods if not p.deleting and (p.revision, p.grant) == present]
+        return max(mine, key=lambda p: (p.phase != "Failed", p.created is not None, p.created, p.name), default=None)
 
     @property
     def ready(self) -> bool:
@@ -61,7 +64,22 @@ class Replica:
     def updated(self) -> bool:
         """Its Deployment is at the revision and on the figures that the spec asks for."""
         deployed = self.deployment is not None and self.deployment.revision == self.wanted
-        return deployed and not self.resized
+        return deployed and not self.resized and not self.behind
+
+    @property
+    def behind(self) -> bool:
+        """Its Deployment is not on what its slice is bound to: whoever moved the slice died before it, or it was edited.
+
+        It is put in line without a gate, and restarts by that.
+        """
+        if self.deployment is None or self.allocation is None:
+            return False
+        return self.deployment.grant is None or not same_grant(self.deployment.grant, self.allocation)
+
+    @property
+    def on_trial(self) -> bool:
+        """It was updated and has not answered since; there is something to put back."""
+        return self.deployment is not None and self.deployment.previous not in {"", self.deployment.revision}
 
     @property
     def resized(self) -> bool:
@@ -79,10 +97,12 @@ class Replica:
 class Step:
     """One change to one replica's Deployment."""
 
-    kind: Literal["Create", "Update", "Revert"]
+    kind: Literal["Create", "Update", "Revert", "Settle"]
+    """Settle changes no pod: it notes on the Deployment that its revision answered."""
     slice: str
     revision: str
     previous: str = ""
+    """The last revision that answered there, for the Deployment to remember; empty if none did."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,12 +145,14 @@ def decide(
     `failed` are the revisions given up, with why; `fallback` gives, for a wanted revision that was given up, the newest
     one of the same variant and profile that was not; `timeout` is the startup timeout in seconds.
     """
-    steps = [*_creations(replicas, failed, fallback), *_reverts(replicas, failed)]
+    steps = [*_creations(replicas, failed, fallback), *_reverts(replicas, failed), *_settlements(replicas, failed)]
     failure, recheck = _failure(replicas, failed, timeout, now)
     if failure is not None:
         return Decision(tuple(steps), failure, recheck=recheck)
-    update, waits_for = _update(replicas, failed, paused=paused)
-    return Decision(tuple(steps if update is None else [*steps, update]), None, waits_for, recheck)
+    updates, waits_for = _updates(replicas, failed, paused=paused)
+    moving = {step.slice for step in updates}
+    steps = [step for step in steps if step.slice not in moving]
+    return Decision((*steps, *updates), None, waits_for, recheck)
 
 
 def _creations(replicas: Sequence[Replica], failed: Mapping[str, str], fallback: Mapping[str, str]) -> list[Step]:
@@ -142,14 +164,28 @@ def _creations(replicas: Sequence[Replica], failed: Mapping[str, str], fallback:
 def _reverts(replicas: Sequence[Replica], failed: Mapping[str, str]) -> list[Step]:
     """Level-triggered: whoever marked the revision as failed may have died before putting its node back."""
     return [
-        Step("Revert", r.assignment.slice, r.deployment.previous)
+        Step("Revert", r.assignment.slice, r.deployment.previous, r.deployment.previous)
         for r in replicas
         if r.deployment is not None
         and r.connected
         and not r.ready
+        and r.on_trial
         and r.deployment.revision in failed
-        and r.deployment.previous
         and r.deployment.previous not in failed
+    ]
+
+
+def _settlements(replicas: Sequence[Replica], failed: Mapping[str, str]) -> list[Step]:
+    """Without this, a pod that restarts long after its update would count as an update that timed out."""
+    return [
+        Step("Settle", r.assignment.slice, r.deployment.revision, r.deployment.revision)
+        for r in replicas
+        if r.deployment is not None
+        and r.connected
+        and r.ready
+        and r.on_trial
+        and not r.behind
+        and r.deployment.revision not in failed
     ]
 
 
@@ -159,7 +195,7 @@ def _failure(
     """The first update that has to be given up, else the seconds until the next one would be."""
     remaining: list[float] = []
     for r in replicas:
-        if r.deployment is None or not r.connected or r.ready or not r.deployment.previous:
+        if r.deployment is None or not r.connected or r.ready or not r.on_trial:
             continue
         if r.deployment.revision in failed or r.allocation is None or r.allocation.updated_at is None:
             continue
@@ -172,30 +208,41 @@ def _failure(
     return None, min(remaining, default=None)
 
 
-def _update(replicas: Sequence[Replica], failed: Mapping[str, str], *, paused: bool) -> tuple[Step | None, str]:
-    """The one replica to update next, or what that waits for."""
-    outdated = [r for r in replicas if r.deployment is not None and not r.updated and r.wanted not in failed]
+def _updates(replicas: Sequence[Replica], failed: Mapping[str, str], *, paused: bool) -> tuple[list[Step], str]:
+    """The replicas to update now, or what that waits for: all that never answered, else one."""
+    outdated = [r for r in replicas if r.deployment is not None and not r.updated]
     reachable = [r for r in outdated if r.connected and r.node_ready and not r.assignment.blocked]
-    if paused or not reachable:
-        return None, "paused" if paused and outdated else ""
-    for r in replicas:
-        lost = not r.connected and r.deployment is not None and r.deployment.previous and not r.ready and r.updated
-        if lost:
-            return None, f"node {r.assignment.node}, which went offline while it was being updated"
-    unavailable = [r for r in replicas if r.connected and r.node_ready and not r.ready]
-    if any(r not in reachable for r in unavailable):
-        waiting = next(r for r in unavailable if r not in reachable)
-        return None, f"node {waiting.assignment.node}: {waiting.diagnosis.message}"
+    if paused or not reachable or any(r.wanted in failed for r in replicas):
+        return [], "paused" if paused and outdated else ""
+    blank = [r for r in reachable if not (r.serving or r.on_trial or _started(r) or r.behind)]
+    if blank:
+        return [Step("Update", r.assignment.slice, r.wanted) for r in blank], ""
+    held_up = _held_up(replicas, reachable)
+    if held_up:
+        return [], held_up
     chosen = min(reachable, key=lambda r: (r.ready, r.assignment.node, r.assignment.slice))
-    return Step("Update", chosen.assignment.slice, chosen.wanted, _previous(chosen)), ""
+    return [Step("Update", chosen.assignment.slice, chosen.wanted, _previous(chosen))], ""
+
+
+def _held_up(replicas: Sequence[Replica], reachable: Sequence[Replica]) -> str:
+    """Why no replica that answers may be taken away now; empty if one may."""
+    for r in replicas:
+        node = f"node {r.assignment.node}"
+        if r.updated and r.on_trial and not r.ready and not (r.connected and r.node_ready):
+            return f"{node}, which went offline while it was being updated"
+        if r.connected and r.behind:
+            return f"{node}, whose Deployment is being brought onto what its slice was granted"
+        if r.connected and r.node_ready and not r.ready and r not in reachable:
+            return f"{node}: {r.diagnosis.message}"
+    return ""
 
 
 def _previous(replica: Replica) -> str:
-    """What to put back to: the present revision if it ever answered here, else what that one would be put back to."""
+    """The last revision that answered here: the present one, or what that one would be put back to."""
     assert replica.deployment is not None  # noqa: S101 - the caller chose among replicas that have one
-    if replica.ready or not replica.deployment.previous:
-        return replica.deployment.revision if replica.ready or _started(replica) else ""
-    return replica.deployment.previous
+    if replica.on_trial and not replica.ready:
+        return replica.deployment.previous
+    return replica.deployment.revision if replica.ready or _started(replica) else ""
 
 
 def _started(replica: Replica) -> bool:

@@ -63,7 +63,7 @@ def status(view: View, now: datetime) -> InferenceModelStatus:
         url=url(model),
         revision=view.revision,
         last_good_revision=view.revision if caught_up and replicas else model.status.last_good_revision,
-        failed_revision=view.revision if _given_up(view) else "",
+        failed_revisions=view.failed,
         replicas=len(replicas),
         wanted_replicas=view.plan.wanted,
         ready_replicas=sum(r.serving for r in connected),
