@@ -3,12 +3,6 @@
 from dataclasses import replace
 
 import pytest
-
-from littoral.api.gpuslice import GPUSliceStatus
-from littoral.api.workload import ContainerFacts, Taint
-from littoral.placement.plan import plan, why_not
-from littoral.placement.replicas import slice_name
-from littoral.placement.variants import ANNOTATION_ASKED
 from tests.placement.world import (
     apply,
     edge,
@@ -20,6 +14,12 @@ from tests.placement.world import (
     t4,
     world,
 )
+
+from littoral.api.gpuslice import GPUSliceStatus
+from littoral.api.workload import ContainerFacts, Taint
+from littoral.placement.plan import plan, why_not
+from littoral.placement.replicas import slice_name
+from littoral.placement.variants import ANNOTATION_ASKED
 
 KEY = ("ns", "m")
 

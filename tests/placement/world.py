@@ -151,7 +151,7 @@ def world(
 
 
 def apply(snapshot: Snapshot, plan: Plan, *, minute: int = 1, started: bool = True) -> Snapshot:
-    """The snapshot after a controller has carried the plan out, every pod has come up, and what was deleted has ended."""
+    """The snapshot after the plan was carried out, every pod has come up, and what was deleted has ended."""
     slices, pods, deployments = dict(snapshot.slices), dict(snapshot.pods), dict(snapshot.deployments)
     for key, its in plan.models.items():
         for name in its.releases:

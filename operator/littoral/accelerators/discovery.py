@@ -47,8 +47,8 @@ class Device:
 
     @property
     def total_memory(self) -> int:
-        """MiB that can be granted of all of them."""
-        return self.memory * self.count
+        """MiB that can be granted of all of them; node memory is there once, however many devices draw on it."""
+        return self.memory if self.shares_node_memory else self.memory * self.count
 
     @property
     def shares_node_memory(self) -> bool:

@@ -39,16 +39,21 @@ class Counted:
             return refusal
         if charged.units >= device.units:
             return Refusal("NoUnitLeft", f"with all {device.units} {device.resource} in use", near=0.5)
-        if self.picker(device) == "Blind":
-            if state.largest > memory:
-                return Refusal(
-                    "UnevenGrants", f"with a grant on one of its {device.profile.name} larger than a share, from before"
-                )
-        elif memory > (free := device.memory - charged.memory):
-            return refusals.memory(free, request if memory == request.memory else Request(memory))
-        elif compute > (left := 100 - charged.compute):
+        if refusal := _uneven(state, memory):
+            return refusal
+        if memory > (free := device.total_memory - charged.memory):
+            return refusals.memory(free, Request(memory))
+        if compute > (left := 100 * device.count - charged.compute):
             return refusals.compute(left, Request(memory, compute))
         return Grant(memory, compute, "None", {str(device.resource): "1"})
+
+
+def _uneven(state: DeviceState, memory: int) -> Refusal | None:
+    """A larger grant from before the device was cut like this: where the kubelet chooses, no device is safe from it."""
+    device = state.device
+    if device.count == 1 or device.shares_node_memory or state.largest <= memory:
+        return None
+    return Refusal("UnevenGrants", f"with a grant on one of its {device.profile.name} larger than a share, from before")
 
 
 def _beyond_share(device: Device, memory: int, compute: int, request: Request) -> Refusal | None:
