@@ -17,7 +17,7 @@ import os
 from pathlib import Path
 
 # A small file can unpack to gigabytes; OpenCV reads this limit when it is imported.
-os.environ["OPENCV_IO_MAX_IMAGE_PIXELS"] = str(50_000_000)
+os.environ["OPENCV_IO_MAX_IMAGE_PIXELS"] = str(25_000_000)
 
 import cv2
 import numpy as np
@@ -87,9 +87,12 @@ class TritonPythonModel:
 
 def _decode(data: np.ndarray) -> np.ndarray:
     """Return the picture as rows of BGR pixels, turned as its EXIF data says."""
-    image = cv2.imdecode(data.reshape(-1), cv2.IMREAD_COLOR) if data.size else None
+    try:
+        image = cv2.imdecode(data.reshape(-1), cv2.IMREAD_COLOR)
+    except cv2.error:  # no bytes at all, or more pixels than the limit
+        image = None
     if image is None:
-        raise InvalidImageError(f"IMAGE ({data.size} bytes) is no JPEG or PNG picture of at most 50 megapixels")
+        raise InvalidImageError(f"IMAGE ({data.size} bytes) is no JPEG or PNG picture of at most 25 megapixels")
     return image
 
 
