@@ -60,7 +60,7 @@ def destroy(name: str, root: Path = ROOT) -> list[str]:
         return not busy
 
     until(gone, timeout=20, failure=lambda: RigError(f"control groups still in use: {', '.join(map(str, trees))}"))
-    return [f"control group {tree}" for tree in trees]
+    return [f"control group {name}"] if trees else []
 
 
 def processes(tree: Path) -> set[int]:

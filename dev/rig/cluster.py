@@ -102,7 +102,7 @@ def load(state: Path) -> Cluster | None:
 def down(state: Path, *, keep_logs: bool = False) -> list[str]:
     """Take down whatever runs or is left of the cluster in `state`; returns what was removed. Idempotent.
 
-    With `keep_logs` the folder stays, for somebody to read why a component failed.
+    With `keep_logs` logs and configuration stay, for somebody to read why a component failed.
     """
     state = state.absolute()
     cluster = paths.cluster_id(state)
@@ -115,7 +115,10 @@ def down(state: Path, *, keep_logs: bool = False) -> list[str]:
     removed += network.tear(cluster)
     removed += mountpoints.release(cluster, _mount_points())
     (state / _FACTS).unlink(missing_ok=True)
-    if state.exists() and not keep_logs:
+    if keep_logs:
+        for bulk in (*state.glob("nodes/*/containerd"), state / "etcd"):
+            shutil.rmtree(bulk, ignore_errors=True)
+    elif state.exists():
         shutil.rmtree(state)
         removed.append(f"folder {state}")
     return removed

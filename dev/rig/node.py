@@ -106,7 +106,7 @@ class RealNode:
     def start_device_plugin(self, resource: str, count: int) -> None:
         """Advertise `count` devices of `resource` to this node's kubelet."""
         command = ["env", f"PYTHONPATH={paths.REPOSITORY / 'dev'}", sys.executable, "-m", "rig.deviceplugin"]
-        self._spawn(f"device-plugin-{resource.replace('/', '-')}", [*command, resource, str(count)])
+        self._spawn(_plugin(resource), [*command, resource, str(count)])
 
     def stop_component(self, name: str) -> None:
         """End one component and leave the others, and the pods, as they are."""
@@ -139,9 +139,9 @@ class RealNode:
         network.set_cable(self._plan, self.index, connected=True)
 
     def healthy(self) -> bool:
-        """True if all components that were started still run."""
-        records = self._table.records()
-        return bool(records) and all(self._table.alive(record.name) for record in records)
+        """True if all that makes it a node runs."""
+        plugins = [_plugin(resource) for resource in self.spec.devices]
+        return all(self._table.alive(name) for name in (_ANCHOR, "containerd", "kubelet", "kube-proxy", *plugins))
 
     def stop(self) -> None:
         """End everything that runs on the node; its folder stays."""
@@ -224,6 +224,10 @@ class RealNode:
         if anchor is None:
             raise RigError(f"node {self.name} has not been started")
         return ["nsenter", f"--target={anchor.pid}", "--net", "--mount", "--"]
+
+
+def _plugin(resource: str) -> str:
+    return f"device-plugin-{resource.replace('/', '-')}"
 
 
 def _join(files: Sequence[Path]) -> list[str]:
