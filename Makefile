@@ -8,7 +8,7 @@ CACHE = $${LITTORAL_CACHE:-$${XDG_CACHE_HOME:-$$HOME/.cache}/littoral}
 FILE = littoral-cache.tgz
 
 .DEFAULT_GOAL := help
-.PHONY: help venv cluster cluster-down demo-cache demo-cache-load crds lint test test-long
+.PHONY: help venv cluster cluster-down demo demo-cache demo-cache-load crds lint test test-long
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
@@ -28,6 +28,9 @@ cluster: $(STAMP) ## bring up the local cluster: two real nodes with emulated de
 
 cluster-down: $(STAMP) ## take the local cluster down and remove all it left on this machine
 	@$(PY) -m rig cluster-down
+
+demo: $(STAMP) ## serve a model on two unlike nodes and read a photograph; IMAGE=my.jpg for one of yours
+	@$(PY) -m rig demo $(if $(IMAGE),--image "$(IMAGE)")
 
 demo-cache: $(STAMP) ## pack FILE with all the cluster is made of, for a machine without internet
 	@$(PY) -m rig demo-cache "$(FILE)"

@@ -42,6 +42,15 @@ def cluster_down() -> None:
         print("there is no local cluster; nothing to remove")
 
 
+@main.command()
+@click.option("--image", type=click.Path(dir_okay=False, path_type=Path), help="A photograph of your own.")
+def demo(image: Path | None) -> None:
+    """Serve a model on two unlike nodes, and read a photograph through both."""
+    from rig import demo as show  # noqa: PLC0415  # as above
+
+    sys.exit(show.run(image))
+
+
 @main.command("demo-cache")
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 def demo_cache(file: Path) -> None:
