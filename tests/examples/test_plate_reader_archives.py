@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+from littoral.api.quantities import parse_quantity
 
 SOURCE = Path(__file__).parents[2] / "examples/plate-reader/build.py"
 SPEC = importlib.util.spec_from_file_location("plate_reader_build", SOURCE)
@@ -86,3 +88,15 @@ def test_a_wheel_that_was_tampered_with_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(build.BuildError, match=build.WHEEL):
         build.build(tmp_path / "out", tmp_path)
+
+
+def test_the_manifest_names_what_is_pinned_and_lets_it_in() -> None:
+    manifest = yaml.safe_load((build.HERE / "model.yaml").read_text())
+    sources = {variant["name"]: variant["source"] for variant in manifest["spec"]["variants"]}
+
+    for archive in json.loads(build.PINNED.read_text()):
+        source = sources.pop(archive["variant"])
+        assert source["uri"].endswith("/" + archive["file"])
+        assert source["sha256"] == archive["sha256"]
+        assert parse_quantity(source["size"]) >= archive["size"]
+    assert not sources, "variants without an archive"
