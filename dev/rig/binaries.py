@@ -3,7 +3,8 @@
 Every program comes out of one of the modules in dev/gomods, whose go.sum pins every line of its source; containerd,
 runc and the CNI plugins too, so that nothing is installed on the host that could displace its own container runtime.
 A family's programs are kept in the cache under a key of everything that decides their bytes: go.mod, go.sum, flags
-and platform. KUBEBUILDER_ASSETS, where it is set and holds a program, goes first.
+and platform. KUBEBUILDER_ASSETS, where it is set and holds a program, goes first; with LITTORAL_DOWNLOAD=1 Kubernetes'
+own release binaries are tried before anything is built (see `rig.download`).
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from rig import paths
+from rig import download, paths
 from rig.errors import RigError, with_log
 from rig.progress import Progress
 
@@ -154,7 +155,11 @@ class Binaries:
         return self.ensure(["kubectl"], progress)["kubectl"]
 
     def ensure(self, names: Sequence[str], progress: Progress) -> dict[str, Path]:
-        """Build whichever of `names` are missing; returns the path of each."""
+        """Download or build whichever of `names` are missing; returns the path of each."""
+        if download.wanted():
+            for binary in self.missing(names):
+                if binary.family == "kubernetes" and not self._download(binary, progress):
+                    break  # what one of them could not be had from has none of the others either
         if self.missing(names):
             go = go_command()
             if go is None:
@@ -170,6 +175,9 @@ class Binaries:
                     self._build(go, binary)
                     left -= binary.seconds
         return {name: self.path(name) for name in names}
+
+    def _download(self, binary: Binary, progress: Progress) -> bool:
+        return download.fetch(binary.name, KUBERNETES_VERSION, self.path(binary.name), progress)
 
     def _build(self, go: str, binary: Binary) -> None:
         output = self.path(binary.name)
