@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
-from littoral.api.quantities import parse_quantity
+from littoral.api.quantity import parse_quantity
 
 SOURCE = Path(__file__).parents[2] / "examples/plate-reader/build.py"
 SPEC = importlib.util.spec_from_file_location("plate_reader_build", SOURCE)
