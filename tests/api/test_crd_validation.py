@@ -1,29 +1,25 @@
 """What the real API server admits, refuses and fills in, with crds/ as they stand."""
 
 import asyncio
-import contextlib
 import copy
 import itertools
 import json
 import ssl
 import urllib.request
 from collections.abc import AsyncIterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import kubernetes
 import pytest
-import yaml
 
 from littoral.controller.client import Client, Resource
-from littoral.controller.errors import AlreadyExists, ApiError, NotFound
+from littoral.controller.errors import ApiError
 from littoral.controller.kinds import EDGENODES, MODELS, SLICES
 from littoral.telemetry.metrics import Metrics
 from rig.controlplane import ControlPlane
 
 pytestmark = pytest.mark.contract
 
-CRDS = Path(__file__).parents[2] / "crds"
 DEFINITIONS = Resource(
     "apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition", namespaced=False
 )
@@ -80,38 +76,8 @@ def read(plane: ControlPlane, path: str, accept: str = "application/json") -> An
         return json.load(answer)
 
 
-async def served(client: Client, name: str, resource: Resource) -> dict[str, Any]:
-    """The definition once its objects can be had."""
-    async with asyncio.timeout(30):
-        while True:
-            found = dict(await client.get(DEFINITIONS, None, name))
-            conditions = {c["type"]: c["status"] for c in found.get("status", {}).get("conditions") or ()}
-            if conditions.get("Established") == "True":
-                try:
-                    await client.list(resource)
-                except NotFound:
-                    pass
-                else:
-                    return found
-            await asyncio.sleep(0.05)
-
-
-async def install(kubeconfig: Path) -> None:
-    async with await Client.connect(kubeconfig, metrics=Metrics()) as client:
-        for path in sorted(CRDS.glob("*s.yaml")):
-            body = yaml.safe_load(path.read_text())
-            with contextlib.suppress(AlreadyExists):  # another module's, of the same files
-                await client.create(DEFINITIONS, body)
-            await served(client, body["metadata"]["name"], RESOURCES[body["spec"]["names"]["kind"]])
-
-
-@pytest.fixture(scope="module")
-def installed(control_plane: ControlPlane) -> None:
-    asyncio.run(install(control_plane.kubeconfig))
-
-
 @pytest.fixture
-async def client(control_plane: ControlPlane, installed: None) -> AsyncIterator[Client]:
+async def client(control_plane: ControlPlane, crds: None) -> AsyncIterator[Client]:
     async with await Client.connect(control_plane.kubeconfig, metrics=Metrics()) as client:
         yield client
 
@@ -306,7 +272,7 @@ async def test_the_api_server_takes_the_schema_as_structural_and_its_rules_as_af
     client: Client, resource: Resource
 ) -> None:
     """A rule whose estimated cost is over the limit is refused when the definition is created."""
-    found = await served(client, f"{resource.plural}.{resource.group}", resource)
+    found = await client.get(DEFINITIONS, None, f"{resource.plural}.{resource.group}")
     conditions = {c["type"]: c["status"] for c in found["status"]["conditions"]}
     assert conditions["NamesAccepted"] == "True"
     assert conditions.get("NonStructuralSchema", "False") == "False"
