@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
+
 from littoral.api.quantity import parse_quantity
 
 SOURCE = Path(__file__).parents[2] / "examples/plate-reader/build.py"
