@@ -41,6 +41,14 @@ def control_plane(reaped: None, control_plane_options: Options) -> Iterator[Cont
 
 
 @pytest.fixture(scope="session")
+def nodes_possible() -> None:
+    """Real nodes can run here; what asks for this is skipped, with the reason, where they cannot."""
+    reason = choice.why_no_embedded_cluster() or preflight.why_not_ready()
+    if reason:
+        pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
 def cluster_nodes() -> Sequence[NodeSpec]:
     """The nodes of `real_cluster`."""
     return (
@@ -50,11 +58,12 @@ def cluster_nodes() -> Sequence[NodeSpec]:
 
 
 @pytest.fixture(scope="session")
-def real_cluster(reaped: None, cluster_nodes: Sequence[NodeSpec]) -> Iterator[Cluster]:  # noqa: ARG001  # for its effect
-    """Two real nodes with the project's images, shared by the session; skipped, with its reason, where none can be."""
-    reason = choice.why_no_embedded_cluster() or preflight.why_not_ready()
-    if reason:
-        pytest.skip(reason)
+def real_cluster(
+    reaped: None,  # noqa: ARG001  # for its effect
+    nodes_possible: None,  # noqa: ARG001  # for its effect
+    cluster_nodes: Sequence[NodeSpec],
+) -> Iterator[Cluster]:
+    """Two real nodes with the project's images, shared by the session; its nodes say what they are by their labels."""
     state = states.make()
     try:
         yield cluster.up(state, cluster_nodes, progress=to_stderr)
