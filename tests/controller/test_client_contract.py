@@ -19,6 +19,7 @@ pytestmark = pytest.mark.contract
 
 NAMESPACES = Resource("", "v1", "namespaces", "Namespace", namespaced=False)
 CONFIGMAPS = Resource("", "v1", "configmaps", "ConfigMap", namespaced=True)
+SERVICES = Resource("", "v1", "services", "Service", namespaced=True)
 EVENTS = Resource("", "v1", "events", "Event", namespaced=True)
 DEPLOYMENTS = Resource("apps", "v1", "deployments", "Deployment", namespaced=True)
 NOBODY = "00000000-0000-0000-0000-000000000000"
@@ -189,22 +190,28 @@ async def test_a_bare_apply_with_a_uid_makes_no_object_either(
         await client.apply(CONFIGMAPS, with_uid(configmap(namespace, a="2"), uid))
 
 
-async def test_who_writes_between_the_read_and_the_upgrade_wins(
-    client: Client, stranger: Client, namespace: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("edits", [1, 100])
+async def test_who_writes_between_the_read_and_the_upgrade_keeps_what_is_theirs(
+    client: Client, stranger: Client, namespace: str, monkeypatch: pytest.MonkeyPatch, edits: int
 ) -> None:
-    created = await client.create(CONFIGMAPS, configmap(namespace, a="1"))
+    created = await client.create(CONFIGMAPS, configmap(namespace, a="1", dropped="1"))
     uid = created["metadata"]["uid"]
-    read = client.get
+    read, left = client.get, iter(range(edits))
 
     async def get_then_edit(resource: Resource, where: str | None, name: str) -> dict[str, Any]:
         live = await read(resource, where, name)
-        await stranger.patch(resource, where, name, {"data": {"theirs": "1"}}, uid=uid)
+        for number in itertools.islice(left, 1):
+            await stranger.patch(resource, where, name, {"data": {"theirs": str(number)}}, uid=uid)
         return live
 
     monkeypatch.setattr(client, "get", get_then_edit)
-    with pytest.raises(Conflict):
-        await client.apply(CONFIGMAPS, with_uid(configmap(namespace, a="2"), uid))
-    assert (await read(CONFIGMAPS, namespace, "a"))["data"] == {"a": "1", "theirs": "1"}
+    apply = client.apply(CONFIGMAPS, with_uid(configmap(namespace, a="2"), uid))
+    if edits == 1:
+        assert (await apply)["data"] == {"a": "2", "theirs": "0"}
+    else:
+        with pytest.raises(Conflict):
+            await apply
+        assert (await read(CONFIGMAPS, namespace, "a"))["data"] == {"a": "1", "dropped": "1", "theirs": "2"}
 
 
 async def test_a_create_takes_over_nothing(client: Client, stranger: Client, namespace: str) -> None:
@@ -215,19 +222,26 @@ async def test_a_create_takes_over_nothing(client: Client, stranger: Client, nam
 
 
 async def test_a_stale_resource_version_is_a_conflict(client: Client, namespace: str) -> None:
-    created = await client.create(DEPLOYMENTS, deployment(namespace))
+    spec = {"ports": [{"port": 8000}]}  # nobody else writes the status of such a Service
+    metadata = {"name": "reader", "namespace": namespace}
+    created = await client.create(SERVICES, {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec})
     uid, old = created["metadata"]["uid"], created["metadata"]["resourceVersion"]
-    first = await client.patch_status(
-        DEPLOYMENTS, namespace, "reader", {"observedGeneration": 1}, uid=uid, resource_version=old
-    )
-    assert first["status"]["observedGeneration"] == 1
+    condition = {
+        "type": "Loaded",
+        "status": "True",
+        "reason": "Loaded",
+        "message": "",
+        "lastTransitionTime": "2026-01-02T03:04:05Z",
+    }
+    status = {"conditions": [condition]}
+    patched = await client.patch_status(SERVICES, namespace, "reader", status, uid=uid, resource_version=old)
+    assert patched["status"]["conditions"] == [condition]
     with pytest.raises(Conflict):
-        await client.patch_status(
-            DEPLOYMENTS, namespace, "reader", {"observedGeneration": 2}, uid=uid, resource_version=old
-        )
+        await client.patch_status(SERVICES, namespace, "reader", {"conditions": None}, uid=uid, resource_version=old)
     with pytest.raises(Conflict):
-        await client.delete(DEPLOYMENTS, namespace, "reader", uid=uid, resource_version=old)
-    await client.delete(DEPLOYMENTS, namespace, "reader", uid=uid)
+        await client.delete(SERVICES, namespace, "reader", uid=uid, resource_version=old)
+    assert (await client.get(SERVICES, namespace, "reader"))["status"] == patched["status"]
+    await client.delete(SERVICES, namespace, "reader", uid=uid)
 
 
 async def test_a_list_in_pages_shows_one_moment(client: Client, namespace: str) -> None:

@@ -16,7 +16,7 @@ from typing import Any, Final, Generic, Self, TypeVar, overload
 from littoral.api.group import MANAGER
 from littoral.controller.errors import Conflict, Gone
 from littoral.controller.fieldmanager import upgrade_to_apply
-from littoral.controller.transport import POOL, Call, Json, Transport, connect
+from littoral.controller.transport import ATTEMPTS, POOL, Call, Json, Transport, connect
 from littoral.telemetry.metrics import Metrics
 
 T = TypeVar("T")
@@ -185,8 +185,8 @@ class Client:
         """Server-side apply with force: afterwards the object has what `body` says, and nothing else of ours.
 
         `body` carries metadata.uid; without it an apply would create what is missing and take over what is a
-        stranger's. NotFound when the object is gone; Conflict when it is another one, or changed during the upgrade
-        described next.
+        stranger's. NotFound when the object is gone; Conflict when it is another one, or changes again and again during
+        the upgrade described next.
 
         Fields written by `create` or `patch` belong to this manager's Update entry, which an apply does not touch: a
         field left out of `body` would stay for ever. Such an entry is first turned into an Apply entry, which needs
@@ -194,18 +194,28 @@ class Client:
         """
         metadata = body["metadata"]
         namespace, name, uid = metadata.get("namespace"), metadata["name"], metadata["uid"]
-        live = await self.get(resource, namespace, name)
-        if live["metadata"]["uid"] != uid:
-            found = live["metadata"]["uid"]
-            raise Conflict(f"apply {resource.plural} {name}", f"the object was made again: uid {found}, not {uid}")
-        upgrade = upgrade_to_apply(live["metadata"], self.manager)
-        if upgrade is not None:
-            await self.patch(
-                resource, namespace, name, upgrade, uid=uid, resource_version=live["metadata"]["resourceVersion"]
-            )
+        await self._own_by_apply(resource, namespace, name, uid)
         call = _call("apply", resource, namespace, name)
         query = (("fieldManager", self.manager), ("force", "true"))
         return await self._transport.send(replace(call, body=body, content_type=_APPLY, query=query))
+
+    async def _own_by_apply(self, resource: Resource, namespace: str | None, name: str, uid: str) -> None:
+        """Upgrade our Update entry, if any; read anew when the object (often its status) was written meanwhile."""
+        for attempt in range(1, ATTEMPTS + 1):
+            live = await self.get(resource, namespace, name)
+            found, version = live["metadata"]["uid"], live["metadata"]["resourceVersion"]
+            if found != uid:
+                raise Conflict(f"apply {resource.plural} {name}", f"the object was made again: uid {found}, not {uid}")
+            upgrade = upgrade_to_apply(live["metadata"], self.manager)
+            if upgrade is None:
+                return
+            try:
+                await self.patch(resource, namespace, name, upgrade, uid=uid, resource_version=version)
+            except Conflict:
+                if attempt == ATTEMPTS:
+                    raise
+            else:
+                return
 
     async def patch(
         self,
