@@ -16,10 +16,10 @@ from tests.placement.world import (
 )
 
 from littoral.api.gpuslice import GPUSliceStatus
+from littoral.api.group import ANNOTATION_ASKED
 from littoral.api.workload import ContainerFacts, Taint
 from littoral.placement.plan import plan, why_not
 from littoral.placement.replicas import slice_name
-from littoral.placement.variants import ANNOTATION_ASKED
 
 KEY = ("ns", "m")
 

@@ -10,12 +10,11 @@ from littoral.accelerators.catalogue import Catalogue, extend, load
 from littoral.api.base import Metadata
 from littoral.api.edgenode import EdgeNode
 from littoral.api.gpuslice import Allocation, GPUSlice, GPUSliceStatus
-from littoral.api.group import LABEL_MODEL, LABEL_NODE
+from littoral.api.group import ANNOTATION_ASKED, LABEL_MODEL, LABEL_NODE
 from littoral.api.inferencemodel import InferenceModel
 from littoral.api.workload import ContainerFacts, DeploymentFacts, NodeFacts, PodFacts, Taint
 from littoral.placement.plan import Assignment, Plan
 from littoral.placement.snapshot import Key, Snapshot
-from littoral.placement.variants import ANNOTATION_ASKED
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 RUNNING = ContainerFacts(ready=True, running=True)

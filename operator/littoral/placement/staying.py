@@ -3,12 +3,13 @@
 from dataclasses import replace
 
 from littoral.api.gpuslice import Allocation
+from littoral.api.group import ANNOTATION_ASKED
 from littoral.api.inferencemodel import InferenceModel
 from littoral.placement.filters import STAY, Ask
 from littoral.placement.market import allocate, grant
 from littoral.placement.replicas import Replica, Triage, duplicates, trim
 from littoral.placement.results import Assignment
-from littoral.placement.variants import ANNOTATION_ASKED, Choice
+from littoral.placement.variants import Choice
 from littoral.placement.world import World
 from littoral.slicing.provider import Refusal
 

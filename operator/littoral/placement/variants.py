@@ -11,14 +11,10 @@ from typing import Final
 
 from littoral.accelerators.catalogue import ANY, Profile
 from littoral.api.gpuslice import GPUSliceSpec, Isolation
-from littoral.api.group import GROUP
 from littoral.api.inferencemodel import InferenceModel
 from littoral.api.quantity import from_mib
 from littoral.placement.ledger import mib
 from littoral.slicing.provider import Refusal, Request
-
-ANNOTATION_ASKED: Final = f"{GROUP}/asked"
-"""On a slice: Assignment.asked, the figures of the model from which its spec was drawn."""
 
 _ORDINALS: Final = ("first", "second", "third", "fourth", "fifth")
 
