@@ -25,8 +25,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from rig import image_archive, image_layers
-from rig.image_layers import Layer
+from rig import image_archive, image_base, image_layers
+from rig.image_base import Layer
 
 PATH: Final = "/opt/tritonserver/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 ARCHITECTURES: Final = {"x86_64": "amd64", "aarch64": "arm64"}
@@ -47,7 +47,7 @@ class Image:
 IMAGES: Final = {
     "triton-cpu": Image(
         tag="littoral.dev/local/triton-cpu:dev",
-        layers=lambda: [image_layers.base(), image_layers.tritonserver()],
+        layers=lambda: [image_base.base(), image_layers.tritonserver()],
         user="1000:1000",  # as triton-server in NVIDIA's own images
         command=["tritonserver", "--help"],
         # The wheel's libraries carry hashed names, so none can take the place of one of Debian's.
@@ -55,13 +55,13 @@ IMAGES: Final = {
     ),
     "littoral": Image(
         tag="littoral.dev/local/littoral:dev",
-        layers=lambda: [image_layers.base(), image_layers.littoral_dependencies(), image_layers.littoral_package()],
+        layers=lambda: [image_base.base(), image_layers.littoral_dependencies(), image_layers.littoral_package()],
         user="65532:65532",
         command=["littoral", "--help"],
     ),
     "pause": Image(
         tag="littoral.dev/local/pause:dev",
-        layers=lambda: [image_layers.base()],
+        layers=lambda: [image_base.base()],
         user="65535:65535",
         command=["/usr/bin/sleep", "infinity"],
     ),
@@ -94,12 +94,6 @@ def build(name: str, cache: Path, progress: Callable[[str], None]) -> Path:
         return archive
 
 
-def rootfs(cache: Path, progress: Callable[[str], None]) -> Path:
-    """Return the unpacked Debian base, for a caller that runs something in a chroot of it; not to be written to."""
-    build("pause", cache, progress)
-    return image_layers.rootfs(cache / "images", image_layers.base())
-
-
 def _key(tag: str, config: dict[str, object], layers: list[Layer]) -> str:
     """Return the name of what this config over these layers gives."""
     pins = [tag, json.dumps(config, sort_keys=True), *(layer.key for layer in layers)]
@@ -108,7 +102,7 @@ def _key(tag: str, config: dict[str, object], layers: list[Layer]) -> str:
 
 def _layer(layer: Layer, folder: Path, progress: Callable[[str], None]) -> Path:
     """Return the tar of a layer, filled if the cache lacks it."""
-    tar = folder / f"layer-{layer.name}-{layer.key}.tar"
+    tar = layer.tar(folder)
     if tar.exists():
         return tar
     progress(f"image layer {layer.name}: {layer.what} (usually {layer.usual})")
