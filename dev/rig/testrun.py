@@ -59,9 +59,8 @@ def tools(progress: Progress) -> bool:
 def prepare(progress: Progress) -> None:
     """Build what the contract and the node tier run on: programs and, where real nodes can run, images."""
     nodes = tools(progress)
-    names = (*binaries.CONTROL_PLANE, *(binaries.NODE if nodes else ()))
     with ThreadPoolExecutor(max_workers=2) as pool:  # compilers take the cores, images wait for downloads
-        work: list[Future[object]] = [pool.submit(Binaries().ensure, names, progress)]
+        work: list[Future[object]] = [pool.submit(_build_programs, nodes, progress)]
         if nodes:
             work.append(pool.submit(_build_images, progress))
         for item in work:
@@ -157,6 +156,12 @@ def _report(outcomes: Sequence[Outcome], *, narrowed: bool) -> int:
         worst = worst or _NO_TESTS
     sys.stdout.flush()
     return worst
+
+
+def _build_programs(nodes: bool, progress: Progress) -> None:
+    builds = Binaries()
+    builds.ensure((*binaries.CONTROL_PLANE, *(binaries.NODE if nodes else ()), "kwok"), progress)
+    builds.kubectl(progress)
 
 
 def _build_images(progress: Progress) -> None:
