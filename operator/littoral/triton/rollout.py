@@ -11,8 +11,8 @@ Each replica has a Deployment of its own, so each node moves by itself. The rule
 - Where nothing answered yet there is no gate and nothing to put back: nothing serves that could be lost.
 - Figures are no revision: a replica that does not answer on new ones stops the update and waits for better ones.
 
-All that is remembered is in the cluster: on the Deployment its revision and the last one that answered there, the time of
-the cutover in the slice's allocation, the failure in the model's status. So any process may go on where another died.
+All that is remembered is in the cluster: on the Deployment its revision and the last one that answered there, the time
+the cutover in the slice's allocation, the failure in the status. So any process may go on where another died.
 """
 
 from collections.abc import Mapping, Sequence
@@ -68,9 +68,9 @@ class Replica:
 
     @property
     def behind(self) -> bool:
-        """Its Deployment is not on what its slice is bound to: whoever moved the slice died before it, or it was edited.
+        """Its Deployment is not on what its slice is bound to: an operator died between the two, or somebody edited it.
 
-        It is put in line without a gate, and restarts by that.
+        Drift repair puts it in line without a gate, and restarts it by that.
         """
         if self.deployment is None or self.allocation is None:
             return False
@@ -214,14 +214,14 @@ def _updates(replicas: Sequence[Replica], failed: Mapping[str, str], *, paused: 
     reachable = [r for r in outdated if r.connected and r.node_ready and not r.assignment.blocked]
     if paused or not reachable or any(r.wanted in failed for r in replicas):
         return [], "paused" if paused and outdated else ""
-    blank = [r for r in reachable if not (r.serving or r.on_trial or _started(r) or r.behind)]
+    blank = [r for r in reachable if r.deployment and not (r.deployment.previous or r.serving or _started(r))]
     if blank:
         return [Step("Update", r.assignment.slice, r.wanted) for r in blank], ""
     held_up = _held_up(replicas, reachable)
     if held_up:
         return [], held_up
     chosen = min(reachable, key=lambda r: (r.ready, r.assignment.node, r.assignment.slice))
-    return [Step("Update", chosen.assignment.slice, chosen.wanted, _previous(chosen))], ""
+    return [Step("Update", chosen.assignment.slice, chosen.wanted, _previous(chosen, failed))], ""
 
 
 def _held_up(replicas: Sequence[Replica], reachable: Sequence[Replica]) -> str:
@@ -237,10 +237,10 @@ def _held_up(replicas: Sequence[Replica], reachable: Sequence[Replica]) -> str:
     return ""
 
 
-def _previous(replica: Replica) -> str:
+def _previous(replica: Replica, failed: Mapping[str, str]) -> str:
     """The last revision that answered here: the present one, or what that one would be put back to."""
     assert replica.deployment is not None  # noqa: S101 - the caller chose among replicas that have one
-    if replica.on_trial and not replica.ready:
+    if replica.on_trial and (not replica.ready or replica.deployment.revision in failed):
         return replica.deployment.previous
     return replica.deployment.revision if replica.ready or _started(replica) else ""
 
