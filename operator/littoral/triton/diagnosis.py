@@ -5,7 +5,7 @@ tail of its log as termination message. What neither says is unknown, never true
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from littoral.api.conditions import Status
@@ -16,6 +16,7 @@ from littoral.modelstore.report import parse_report
 _IMAGE_REASONS: Final = {"ImagePullBackOff", "ErrImagePull", "ErrImageNeverPull", "InvalidImageName"}
 _LOAD_FAILURES: Final = (
     re.compile(r"failed to load '[^']*' version \d+: ([^\"\n]+)"),
+    re.compile(r"version \d+ is at UNAVAILABLE state: ([^\n]+?);?$", re.MULTILINE),
     re.compile(r"UNAVAILABLE: ([^|\n]+?)\s*\|"),
     re.compile(r"^error: (.+)$", re.MULTILINE),
 )
@@ -34,13 +35,16 @@ class Diagnosis:
 
 
 def triton_sentence(log: str) -> str:
-    """The sentence in which Triton says why a model did not load; the log's last line where none is found."""
+    """The sentence in which Triton says why a model did not load; the log's last line where none is found.
+
+    Of a container that failed the kubelet keeps the log's last 2,048 bytes, which Triton mostly fills with its tables.
+    """
     for pattern in _LOAD_FAILURES:
         found = pattern.findall(log)
         if found:
             return str(found[-1]).strip().rstrip('"')[:1024]
     lines = [line for line in log.strip().splitlines() if line.strip(" +-|")]
-    return lines[-1].strip()[:1024] if lines else "Triton ended without a word"
+    return lines[-1].strip()[:1024] if lines else "Triton said nothing"
 
 
 def diagnose(pod: PodFacts | None) -> Diagnosis:
@@ -50,9 +54,10 @@ def diagnose(pod: PodFacts | None) -> Diagnosis:
     if pod.scheduling_message:
         return Diagnosis("Unknown", "Unknown", "PodRefused", pod.scheduling_message[:1024])
     fetch = _fetch(pod.fetch)
-    if fetch.fetched != "True":
-        return fetch
-    return _server(pod.server)
+    if fetch.fetched == "True":
+        return _server(pod.server)
+    # The kubelet forgets how an init container ended once the runtime has removed it; what answers is loaded.
+    return replace(fetch, loaded="True") if pod.server.ready else fetch
 
 
 def _fetch(container: ContainerFacts) -> Diagnosis:
@@ -67,9 +72,9 @@ def _fetch(container: ContainerFacts) -> Diagnosis:
             return Diagnosis(
                 "False", "Unknown", "FetchFailed", f"the fetch container ended with {container.exit_code}: {tail}"
             )
-        return Diagnosis(
-            "False", "Unknown", report.reason, report.message, terminal=not REASONS.get(report.reason, True)
-        )
+        # What a node says is a claim: only a known word may stand as a condition's reason.
+        reason = report.reason if report.reason in REASONS else "FetchFailed"
+        return Diagnosis("False", "Unknown", reason, report.message, terminal=not REASONS.get(reason, True))
     if container.running:
         return Diagnosis("Unknown", "Unknown", "Fetching", "fetching the model")
     return _waiting(container, "Unknown")
@@ -79,7 +84,8 @@ def _server(container: ContainerFacts) -> Diagnosis:
     if container.ready:
         return Diagnosis("True", "True", "Serving", "the model answers")
     if container.exit_code is not None:
-        sentence = triton_sentence(container.termination_message)
+        log = container.termination_message
+        sentence = triton_sentence(log) if log.strip() else f"Triton ended with {container.exit_code}, without a word"
         return Diagnosis("True", "False", "ModelLoadFailed", sentence)
     if container.running:
         return Diagnosis("True", "Unknown", "Loading", "Triton is loading the model")
@@ -91,5 +97,5 @@ def _waiting(container: ContainerFacts, fetched: Status) -> Diagnosis:
     if reason in _IMAGE_REASONS:
         return Diagnosis(fetched, "Unknown", "ImageUnavailable", message or reason)
     if reason and reason not in {"PodInitializing", "ContainerCreating"}:
-        return Diagnosis(fetched, "Unknown", reason, message or reason)
+        return Diagnosis(fetched, "Unknown", reason[:128], message or reason)
     return Diagnosis(fetched, "Unknown", "Starting", "its pod is starting")

@@ -1,8 +1,8 @@
 """An InferenceModel's status as a function of what is wanted, what is placed and what its pods say.
 
-Ready is True when every connected placed node answers at the wanted revision and every offline one answered, at whatever
-revision it then had, when last seen: a node that is offline by nature of its place must hold no GitOps wave. With all
-placed nodes offline Ready keeps the value it had.
+Ready is True when every connected placed node answers at the wanted revision and every offline one answered, at
+whatever revision it then had, when last seen: a node that is offline by nature of its place must hold no GitOps wave.
+With all placed nodes offline Ready keeps the value it had.
 """
 
 from collections import Counter
@@ -12,7 +12,6 @@ from datetime import datetime
 
 from littoral.api import conditions
 from littoral.api.conditions import Finding, Status
-from littoral.api.group import LABEL_MODEL
 from littoral.api.inferencemodel import (
     MAX_NODES_LISTED,
     Failure,
@@ -22,7 +21,7 @@ from littoral.api.inferencemodel import (
 )
 from littoral.placement.results import ModelPlan
 from littoral.triton.rollout import Decision, Replica
-from littoral.triton.service import url
+from littoral.triton.service import selector, url
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +68,7 @@ def status(view: View, now: datetime) -> InferenceModelStatus:
         ready_replicas=sum(r.serving for r in connected),
         updated_replicas=sum(r.updated for r in replicas),
         offline_replicas=len(replicas) - len(connected),
-        selector=f"{LABEL_MODEL}={model.metadata.name}",
+        selector=selector(model),
         nodes=tuple(_node(r) for r in sorted(replicas, key=_listing_order)[:MAX_NODES_LISTED]),
         last_failure=_last_failure(view, ready, now),
     )
@@ -103,16 +102,20 @@ def _ready(view: View) -> Finding:
     replicas, plan = view.replicas, view.plan
     if view.problem is not None:
         return Finding(conditions.READY, "False", view.problem.reason, view.problem.message)
-    if plan.wanted == 0 and not replicas:
+    if plan.wanted == 0 and not replicas and view.model.spec.placement.mode == "Replicas":
         return Finding(conditions.READY, "True", "ScaledToZero", "no replica is asked for")
     if plan.waiting:
         return Finding(conditions.READY, "False", plan.reason, plan.message)
+    if not replicas:
+        return Finding(conditions.READY, "False", plan.reason, plan.message)
     connected = [r for r in replicas if r.connected]
-    if replicas and not connected:
+    if not connected:
         return _all_offline(view)
-    behind = next((r for r in connected if not (r.ready and r.updated)), None)
-    if behind is not None:
-        return _not_ready(view, behind)
+    behind = [r for r in connected if not (r.ready and r.updated)]
+    if behind:
+        given_up = next((r for r in behind if r.wanted in view.failed), None)
+        silent_one = next((r for r in behind if not r.ready), None)
+        return _not_ready(view, given_up or silent_one or behind[0])
     silent = [r for r in replicas if not r.connected and not r.serving]
     if silent:
         message = f"node {silent[0].assignment.node} went offline before the model answered there"
@@ -173,7 +176,7 @@ def _loaded(connected: Sequence[Replica]) -> Finding:
 
 
 def _worst(name: str, connected: Sequence[Replica], good: str, summary: str) -> Finding:
-    """The condition over all connected nodes: False where one failed, else Unknown where one has not said, else True."""
+    """The condition over all connected nodes: False where one failed, else Unknown where one is silent, else True."""
     if not connected:
         return Finding(name, "Unknown", "NoConnectedNode", "no replica is on a connected node")
     field = name.lower()
