@@ -87,11 +87,20 @@ def metadata(body: Body) -> Metadata:
     return Metadata.model_validate(body["metadata"])
 
 
+_NOT_OURS: Final = {"managedFields", "selfLink", "resourceVersion", "generation"}
+"""With these left out, a child whose status alone has changed is the same child: nothing is looked at because of it."""
+
+
+def _unversioned(body: Body) -> Metadata:
+    """The metadata of a child, by which a change of its status makes no difference."""
+    return metadata(body).model_copy(update={"resource_version": "", "generation": 0})
+
+
 def pack(body: Body) -> bytes:
     """What we may have written of an object, compressed; see Child."""
     kept = {key: value for key, value in body.items() if key not in {"status", "metadata"}}
     meta = body["metadata"]
-    kept["metadata"] = {key: value for key, value in meta.items() if key not in {"managedFields", "selfLink"}}
+    kept["metadata"] = {key: value for key, value in meta.items() if key not in _NOT_OURS}
     return zlib.compress(json.dumps(kept, separators=(",", ":")).encode(), 1)
 
 
@@ -171,7 +180,7 @@ def _pod(body: Body) -> PodFacts:
 
 
 def _deployment(body: Body) -> LiveDeployment:
-    meta = metadata(body)
+    meta = _unversioned(body)
     template = (body["spec"]["template"].get("metadata") or {}).get("annotations") or {}
     return LiveDeployment(
         metadata=meta,
@@ -191,7 +200,7 @@ def _deployment(body: Body) -> LiveDeployment:
 
 
 def _child(body: Body) -> Child:
-    return Child(metadata(body), pack(body))
+    return Child(_unversioned(body), pack(body))
 
 
 def _configmap(body: Body) -> Catalogued:

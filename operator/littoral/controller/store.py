@@ -22,10 +22,12 @@ from typing import Any, Final, Literal, NamedTuple
 from pydantic import ValidationError
 
 from littoral.api.base import Metadata
-from littoral.api.workload import NodeFacts, PodFacts
+from littoral.api.gpuslice import GPUSlice
+from littoral.api.workload import DeploymentFacts, NodeFacts, PodFacts
 from littoral.controller import kinds
 from littoral.controller.client import Resource
 from littoral.controller.kinds import Body, Key, LiveDeployment
+from littoral.triton.rollout import same_grant
 
 
 class Work(NamedTuple):
@@ -111,9 +113,9 @@ class Store:
         return tuple(self._entries[kinds.PODS][key].value for key in sorted(self._by_slice.get(slice_key, ())))
 
     def node(self, name: str) -> NodeFacts | None:
-        """A Node's facts."""
-        facts: NodeFacts | None = self.get(kinds.NODES, ("", name))
-        return facts
+        """A Node's facts; None where there is none or it cannot be read, which holds all that is on it."""
+        facts = self.get(kinds.NODES, ("", name))
+        return facts if isinstance(facts, NodeFacts) else None
 
     # Writing
 
@@ -128,7 +130,7 @@ class Store:
         if version <= self._gone[resource].get(key, 0) and not deleted:
             return set()
         if deleted:
-            self._gone[resource][key] = version
+            self._gone[resource][key] = max(version, self._gone[resource].get(key, 0))
             return self._remove(resource, key)
         value = self._project(resource, body)
         return self._put(resource, key, Entry(version, meta.get("uid", ""), value))
@@ -158,7 +160,7 @@ class Store:
             return self._kinds[resource].project(body)
         except ValidationError as error:
             return Refused(kinds.metadata(body), _explain(error))
-        except (KeyError, TypeError, ValueError) as error:
+        except Exception as error:  # noqa: BLE001 - whatever an object contains must not stop the watch
             return Refused(kinds.metadata(body), f"cannot be read: {error!r}")
 
     def _put(self, resource: Resource, key: Key, entry: Entry) -> set[Work]:
@@ -199,7 +201,7 @@ class Store:
         value = new if new is not None else old
         if resource == kinds.NODES:
             yield from (PLAN, Work("EdgeNode", "", key[1]))
-            if old is None or new is None or old.connected != new.connected:
+            if _ready(old) != _ready(new):
                 yield from self._models_on(key[1])
         elif resource == kinds.EDGENODES:
             yield Work("EdgeNode", "", key[1])
@@ -212,7 +214,7 @@ class Store:
         elif resource == kinds.SLICES:
             yield from _slice_work(key, old, new)
         elif resource == kinds.PODS:
-            yield from self._pod_work(value, old, new)
+            yield from self._pod_work(old, new)
         elif resource == kinds.CONFIGMAPS:
             yield PLAN
             yield from (Work("EdgeNode", "", name) for _, name in self._entries[kinds.NODES])
@@ -220,18 +222,29 @@ class Store:
             yield Work("Namespace", "", key[1] if resource == kinds.NAMESPACES else key[0])
         elif resource == kinds.VOLUMES:
             yield Work("Namespace", "", _claim_namespace(value))
-        elif (model := _model_of(resource, value)) is not None:
-            yield Work("Model", *model)
+        else:
+            if (model := _model_of(resource, value)) is not None:
+                yield Work("Model", *model)
+            if resource == kinds.DEPLOYMENTS and isinstance(value, LiveDeployment):
+                yield from self._charge_work(value.facts, came_or_went=(old is None) != (new is None))
 
-    def _pod_work(self, pod: PodFacts, old: PodFacts | None, new: PodFacts | None) -> Iterator[Work]:
-        slice_key = (pod.namespace, pod.slice)
-        owner = self.get(kinds.SLICES, slice_key)
-        model = _model_of(kinds.SLICES, owner)
+    def _pod_work(self, old: Any, new: Any) -> Iterator[Work]:
+        known = [pod for pod in (new, old) if isinstance(pod, PodFacts)]
+        if not known:
+            return  # it cannot be read, and never could
+        pod = known[0]
+        model = _model_of(kinds.SLICES, self.get(kinds.SLICES, (pod.namespace, pod.slice)))
         if model is not None:
             yield Work("Model", *model)
-        covered = owner is not None and not isinstance(owner, Refused) and owner.status.allocation is not None
-        if (old is None) != (new is None) and not covered:
-            yield PLAN  # a pod outside the ledger came or went: it is charged, or no longer
+        yield from self._charge_work(pod, came_or_went=isinstance(old, PodFacts) != isinstance(new, PodFacts))
+
+    def _charge_work(self, workload: PodFacts | DeploymentFacts, *, came_or_went: bool) -> Iterator[Work]:
+        """What runs on other figures than its slice is bound to is charged for itself: its end frees memory."""
+        owner = self.get(kinds.SLICES, (workload.namespace, workload.slice))
+        bound = owner.status.allocation if isinstance(owner, GPUSlice) else None
+        covered = bound is not None and workload.grant is not None and same_grant(bound, workload.grant)
+        if came_or_went and not covered:
+            yield PLAN
 
     def _models_on(self, node: str) -> Iterator[Work]:
         for key, entry in self._entries[kinds.SLICES].items():
@@ -239,6 +252,11 @@ class Store:
             if allocation is not None and allocation.node == node:
                 model = _model_of(kinds.SLICES, entry.value)
                 yield Work("Slice", *key) if model is None else Work("Model", *model)
+
+
+def _ready(node: Any) -> str | None:
+    """Ready as the Node has it; an update waits both for a node that is offline and for one that is not ready."""
+    return node.ready if isinstance(node, NodeFacts) else None
 
 
 def _spec(value: Any) -> Any:
@@ -252,7 +270,7 @@ def planning_inputs(model: Any) -> Any:
     spec = model.spec
     variants = tuple((v.name, v.accelerators, v.format, v.slice) for v in spec.variants)
     deleting = model.metadata.deletion_timestamp is not None
-    return variants, spec.slice, spec.replicas, spec.placement, spec.serving.image, deleting
+    return variants, spec.slice, spec.replicas, spec.placement, spec.serving.image, model.refresh, deleting
 
 
 def _slice_work(key: Key, old: Any, new: Any) -> Iterator[Work]:
@@ -285,8 +303,9 @@ def _model_of(resource: Resource, value: Any) -> Key | None:
 def _claim_namespace(volume: Any) -> str:
     if isinstance(volume, Refused):
         return ""
-    reference: Mapping[str, Any] = volume.live.get("spec", {}).get("claimRef") or {}
-    return str(reference.get("namespace", ""))
+    spec = volume.live.get("spec")
+    reference = spec.get("claimRef") if isinstance(spec, Mapping) else None
+    return str(reference.get("namespace", "")) if isinstance(reference, Mapping) else ""
 
 
 def utcnow() -> datetime:

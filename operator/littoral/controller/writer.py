@@ -12,7 +12,7 @@ from littoral.api.base import ApiModel
 from littoral.controller.client import Client, Resource
 from littoral.controller.drift import Tolerated
 from littoral.controller.errors import AlreadyExists, Conflict, NotFound
-from littoral.controller.kinds import Child, Key
+from littoral.controller.kinds import SLICES, Child, Key
 from littoral.controller.store import PLAN, Store, Work
 from littoral.controller.transport import Json
 
@@ -89,8 +89,13 @@ class Writer:
             raise
 
     def seen(self, resource: Resource, body: Json) -> None:
-        """Take in an answer; what it makes worth looking at is enqueued, but for the plan, which made it."""
-        self._enqueue(self._store.apply(resource, body) - {PLAN})
+        """Take in an answer and enqueue what it makes worth looking at.
+
+        A write to the ledger carries the plan out, so it asks for no other; any other answer may be the first to show
+        what somebody else has just changed.
+        """
+        work = self._store.apply(resource, body)
+        self._enqueue(work - {PLAN} if resource == SLICES else work)
 
 
 def merge_patch(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
