@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import random
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -37,10 +37,22 @@ class NotInstalledError(Exception):
     """The cluster does not know one of the kinds that the operator reads."""
 
 
-async def run(settings: Settings, *, stop: asyncio.Event, ready: asyncio.Event | None = None) -> None:
-    """Be the operator until `stop` is set. LeaseLost, ConfigurationError and NotInstalledError end it with a sentence."""
+Connect = Callable[[Settings, Metrics], Awaitable[Client]]
+
+
+async def _connect(settings: Settings, metrics: Metrics) -> Client:
+    return await Client.connect(settings.kubeconfig, metrics=metrics, context=settings.context)
+
+
+async def run(
+    settings: Settings, *, stop: asyncio.Event, ready: asyncio.Event | None = None, connect: Connect = _connect
+) -> None:
+    """Be the operator until `stop` is set. LeaseLost, ConfigurationError and NotInstalledError end it with a sentence.
+
+    `connect` opens the client by which all is listed and written; the watches log in by the settings.
+    """
     metrics = Metrics(process=True)
-    async with await Client.connect(settings.kubeconfig, metrics=metrics, context=settings.context) as client:
+    async with await connect(settings, metrics) as client:
         store = Store()
         election = Election(client, settings.namespace, group.LEASE_NAME, metrics=metrics)
         checks = {"synced": lambda: None if store.synced else "not listed yet"}
