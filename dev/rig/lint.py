@@ -22,7 +22,7 @@ _FORBIDDEN: Mapping[str, re.Pattern[str]] = {
         r"pypi[.]org|pythonhosted[.]org|proxy[.]golang[.]org|sum[.]golang[.]org|registry[.]npmjs|deb[.]debian[.]org"
         r"|^--(extra-)?index-url|^--find-links",
     ),
-    "a path of one machine": re.compile(r"(?<![\w.$}-])/(work|root|home/[a-z_]+)/"),
+    "a path of one machine": re.compile(r"(?<![\w.$})-])/(work|root|home/[a-z_]+)/"),
 }
 _LARGEST = 2_000_000
 """Bytes beyond which a file is data, not text."""
