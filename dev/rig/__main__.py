@@ -51,6 +51,16 @@ def demo(image: Path | None) -> None:
     sys.exit(show.run(image))
 
 
+@main.command()
+@click.option("--sizes", default="100,300,1000", show_default=True, help="Numbers of models, one run each.")
+@click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="Write the figures there as JSON.")
+def bench(sizes: str, output: Path | None) -> None:
+    """Measure what models cost: requests, CPU, memory, seconds, beside the floor of bare Deployments."""
+    from rig import bench as measure  # noqa: PLC0415  # as above
+
+    sys.exit(measure.run([int(size) for size in sizes.split(",")], Steps(), output))
+
+
 @main.command("demo-cache")
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 def demo_cache(file: Path) -> None:

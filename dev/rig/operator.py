@@ -69,12 +69,12 @@ def service_account_kubeconfig(kubectl: Kubectl, target: Path) -> Path:
 class Operator:
     """`littoral run` as a process of a state folder: there after the command that started it has ended."""
 
-    def __init__(self, state: Path, kubeconfig: Path, *, options: Sequence[str] = ()) -> None:
+    def __init__(self, state: Path, kubeconfig: Path, *, options: Sequence[str] = (), quiet: bool = False) -> None:
         """`kubeconfig` is what it logs in with; `options` are further flags of `littoral run`."""
         self._table = ProcessTable(state / "processes")
         self.log = state / "logs" / f"{_NAME}.log"
         self._arguments = [
-            sys.executable, "-m", "littoral", "run", "--verbose",
+            sys.executable, "-m", "littoral", "run", *(() if quiet else ("--verbose",)),
             f"--kubeconfig={kubeconfig}", f"--namespace={NAMESPACE}", f"--fetch-image={FETCH_IMAGE}",
             "--health-host=127.0.0.1", "--health-port=0", *options,
         ]  # fmt: skip

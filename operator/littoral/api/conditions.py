@@ -1,8 +1,8 @@
 """Conditions as values: what is observed now, merged into what the object already says.
 
-Polarity is positive; all of an object's conditions are present from the first visit; `Stalled` is the one exception: True
-for what never heals by itself, absent otherwise (kstatus reads it so, and a condition that is always False confuses
-Argo CD: kserve#4791).
+Polarity is positive; all of an object's conditions are present from the first visit. `Stalled` is the one exception:
+True for what never heals by itself, absent otherwise (kstatus reads it so, and a condition that is always False
+confuses Argo CD: kserve#4791).
 """
 
 from collections.abc import Iterable, Sequence

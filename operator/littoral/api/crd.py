@@ -1,7 +1,7 @@
 """The CustomResourceDefinitions, generated from the pydantic models.
 
-A structural schema has no $ref, no anyOf null and no title; CEL costs are bounded only where lists, maps and strings are.
-So the JSON schema that pydantic prints is inlined, and what Kubernetes has no word for is dropped.
+A structural schema has no $ref, no anyOf null and no title; CEL costs are bounded only where lists, maps and strings
+are. So the JSON schema that pydantic prints is inlined, and what Kubernetes has no word for is dropped.
 """
 
 from collections.abc import Mapping

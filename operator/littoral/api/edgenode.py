@@ -39,7 +39,7 @@ class Reserved(ApiModel):
     memory: Annotated[
         Quantity,
         Field(
-            description="Memory of each device kept for the host and for pods that are not ours; node memory on a unified device."
+            description="Memory of each device kept for the host and for others' pods; node memory on a unified device."
         ),
     ] = "0"
 

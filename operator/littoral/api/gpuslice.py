@@ -66,7 +66,7 @@ class GPUSliceStatus(ApiModel):
 
 
 class GPUSlice(ApiModel):
-    """A fraction of one accelerator, reserved for one server. Made by the operator for each replica, or written to reserve."""
+    """A fraction of one accelerator for one server: made by the operator for each replica, or written to reserve."""
 
     metadata: Metadata
     spec: Annotated[GPUSliceSpec, Field(description="What is asked for.")]

@@ -82,9 +82,7 @@ class Variant(ApiModel):
     ]
     format: Annotated[
         Vocabulary,
-        Field(
-            description="The artifact's format: python, onnx, tensorrt_plan, …; with the profile it decides Triton's backend."
-        ),
+        Field(description="The artifact's format (python, onnx, …); with the profile it decides Triton's backend."),
     ]
     source: Annotated[Source, Field(description="The artifact.")]
     slice: Annotated[SliceRequest, Field(description="Overrides spec.slice field by field.")] = SliceRequest()
@@ -107,9 +105,7 @@ class Placement(ApiModel):
 
     mode: Annotated[
         Literal["Replicas", "PerNode"],
-        Field(
-            description="Replicas: spec.replicas of them. PerNode: one on every node that fits; spec.replicas is ignored."
-        ),
+        Field(description="Replicas: spec.replicas of them. PerNode: one on each node that fits; replicas is ignored."),
     ] = "Replicas"
     pools: Annotated[tuple[Name, ...], Field(max_length=64, description="Pools it may use; empty means all.")] = ()
     node_selector: Annotated[
@@ -204,7 +200,7 @@ class InferenceModelStatus(ApiModel):
         tuple[Condition, ...],
         Field(
             max_length=16,
-            description="Ready, explained by Placed, Fetched, Loaded and NodesConnected; Stalled when it will not heal by itself.",
+            description="Ready, explained by Placed, Fetched, Loaded and NodesConnected; Stalled for what never heals.",
         ),
     ] = ()
     url: Annotated[str, Field(max_length=512, description="Where clients inside the cluster call it (HTTP).")] = ""
@@ -264,7 +260,7 @@ COLUMNS: Final = (
 RULES: Final = rules(
     (
         f"self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$') && self.metadata.name.size() <= {MAX_NAME}",
-        f"metadata.name becomes a Service's name: at most {MAX_NAME} lower case letters, digits and '-', beginning with a letter",
+        f"metadata.name becomes a Service's name: a letter, then lower case letters, digits and '-', {MAX_NAME} at most",
     ),
     (
         "self.spec.variants.all(v, !('cpu' in v.accelerators) || v.format != 'tensorrt_plan')",
@@ -275,7 +271,8 @@ RULES: Final = rules(
         "spec.variants: a tensorrt_plan is built for one kind of accelerator: name it in accelerators in place of '*'",
     ),
     (
-        "self.spec.variants.all(v, (has(v.slice) && has(v.slice.memory)) || (has(self.spec.slice) && has(self.spec.slice.memory)))",
+        "(has(self.spec.slice) && has(self.spec.slice.memory)) || "
+        "self.spec.variants.all(v, has(v.slice) && has(v.slice.memory))",
         "spec.slice.memory or the variant's slice.memory is required: what is not declared cannot be kept free",
     ),
 )

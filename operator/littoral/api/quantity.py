@@ -30,7 +30,7 @@ _UNIT_SECONDS: Final = {"ms": Decimal("0.001"), "s": Decimal(1), "m": Decimal(60
 _PART: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)")
 
 
-def parse_quantity(text: str | int | float) -> Decimal:
+def parse_quantity(text: str | float) -> Decimal:
     """The number that a Kubernetes quantity stands for ("4Gi", "500m", 3, "1e3").
 
     Raises ValueError for anything else, negative quantities included: nothing here is ever owed.
@@ -44,7 +44,7 @@ def parse_quantity(text: str | int | float) -> Decimal:
     return Decimal(number + (exponent or "")) * _SUFFIX[suffix or ""]
 
 
-def to_mib(text: str | int | float) -> int:
+def to_mib(text: str | float) -> int:
     """A quantity of memory in MiB, rounded up. Raises ValueError as parse_quantity does."""
     return int((parse_quantity(text) / MIB).to_integral_value(ROUND_CEILING))
 

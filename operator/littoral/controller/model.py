@@ -1,8 +1,8 @@
 """One visit to one InferenceModel: gather what is there, decide, write what differs, say how it is.
 
 The order of the writes is the safety of the whole: a slice is bound before anything runs on it, a revision is frozen
-before a Deployment uses it, the time of a cutover is written before the cutover. Between any two of them the process may
-die; the next visit goes on from what the API server holds.
+before a Deployment uses it, the time of a cutover is written before the cutover. Between any two of them the process
+may die; the next visit goes on from what the API server holds.
 """
 
 from collections.abc import Callable, Iterable, Mapping

@@ -1,14 +1,20 @@
-"""The operator as a process: log in, hold the Lease, list everything, then work until told to stop or the Lease is lost."""
+"""The operator as a process: log in, hold the Lease, list everything, then work until told to stop.
+
+kopf's watches ─┐
+                ├─> Store ──> WorkQueue ──> workers ──> Reconciler ──> Writer ──> API server
+resync's LISTs ─┘                                                        └─> Store, at once
+"""
 
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Coroutine, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from littoral.api import group
 from littoral.controller import transport
+from littoral.controller.catalogue import CatalogueInForce
 from littoral.controller.client import Client, Resource
 from littoral.controller.election import Election
 from littoral.controller.errors import NotFound
@@ -30,66 +36,68 @@ from littoral.telemetry.metrics import Metrics
 
 logger = logging.getLogger(__name__)
 
-_EVENTS = Resource("", "v1", "events", "Event", namespaced=True)
+_EVENTS: Final = Resource("", "v1", "events", "Event", namespaced=True)
+_CONNECTIONS_BESIDE: Final = 16
+"""Connections besides one for each worker: writes that go side by side, the Lease, the resync, Events."""
 
 
 class NotInstalledError(Exception):
     """The cluster does not know one of the kinds that the operator reads."""
 
 
-Connect = Callable[[Settings, Metrics], Awaitable[Client]]
+async def run(settings: Settings, *, stop: asyncio.Event, ready: asyncio.Event | None = None) -> None:
+    """Be the operator until `stop` is set; `ready` is set once it watches.
 
-
-async def _connect(settings: Settings, metrics: Metrics) -> Client:
-    return await Client.connect(settings.kubeconfig, metrics=metrics, context=settings.context)
-
-
-async def run(
-    settings: Settings, *, stop: asyncio.Event, ready: asyncio.Event | None = None, connect: Connect = _connect
-) -> None:
-    """Be the operator until `stop` is set. LeaseLost, ConfigurationError and NotInstalledError end it with a sentence.
-
-    `connect` opens the client by which all is listed and written; the watches log in by the settings.
+    LeaseLost, ConfigurationError and NotInstalledError, bare or in an ExceptionGroup, end it with a sentence.
     """
     metrics = Metrics(process=True)
-    async with await connect(settings, metrics) as client:
+    pool = settings.workers + _CONNECTIONS_BESIDE
+    async with await Client.connect(
+        settings.kubeconfig, metrics=metrics, context=settings.context, pool=pool
+    ) as client:
         store = Store()
         election = Election(client, settings.namespace, group.LEASE_NAME, metrics=metrics)
         checks = {"synced": lambda: None if store.synced else "not listed yet"}
         async with HealthServer(metrics, ready=checks, host=settings.health_host, port=settings.health_port) as health:
             logger.info("health and metrics on port %d", health.port)
-            await _until(stop, election.acquire())
+            await _unless(stop, election.acquire())
             if stop.is_set():
                 return
             try:
                 async with asyncio.TaskGroup() as tasks:
                     renewal = tasks.create_task(election.renew_until_lost())
-                    await _work(client, store, settings, metrics, stop, ready or asyncio.Event())
+                    events = EventRecorder(partial(client.create, _EVENTS), metrics=metrics, instance=election.identity)
+                    await _work(client, store, settings, events=events, metrics=metrics, stop=stop, ready=ready)
                     renewal.cancel()
-            except* NotInstalledError as failures:
-                raise failures.exceptions[0] from None
             finally:
                 await election.release()
 
 
-async def _until(stop: asyncio.Event, waited: Any) -> None:
+async def _unless(stop: asyncio.Event, waited: Coroutine[Any, Any, None]) -> None:
     """Wait for one thing, or for the word to stop."""
-    first, second = asyncio.ensure_future(waited), asyncio.ensure_future(stop.wait())
-    done, pending = await asyncio.wait({first, second}, return_when=asyncio.FIRST_COMPLETED)
+    tasks: set[asyncio.Task[Any]] = {asyncio.create_task(waited), asyncio.create_task(stop.wait())}
+    done, pending = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     for task in pending:
         task.cancel()
+    await asyncio.gather(*pending, return_exceptions=True)
     for task in done:
         task.result()
 
 
 async def _work(
-    client: Client, store: Store, settings: Settings, metrics: Metrics, stop: asyncio.Event, ready: asyncio.Event
+    client: Client,
+    store: Store,
+    settings: Settings,
+    *,
+    events: EventRecorder,
+    metrics: Metrics,
+    stop: asyncio.Event,
+    ready: asyncio.Event | None,
 ) -> None:
     """List, then watch and reconcile."""
     queue: WorkQueue[Work] = WorkQueue(observe_wait=metrics.workqueue_latency.observe)
-    metrics.workqueue_depth.set_function(lambda: len(queue))
-    events = EventRecorder(partial(client.create, _EVENTS), metrics=metrics)
-    reconciler = _reconciler(client, store, queue, events, settings)
+    metrics.watch_queue(lambda: len(queue))
+    reconciler = _reconciler(client, store, queue, events, settings.fetch_image)
 
     def observe(resource: Resource, body: Mapping[str, Any], deleted: bool) -> None:
         enqueue_all(queue, store.apply(resource, body, deleted=deleted), Priority.HIGH)
@@ -98,55 +106,47 @@ async def _work(
     store.synced = True
     queue.add(PLAN, Priority.HIGH)
     login = partial(transport.load, settings.kubeconfig, settings.context)
+    workers = run_workers(queue, reconciler, settings.workers, metrics=metrics, controller=lambda work: work.controller)
     async with asyncio.TaskGroup() as tasks:
-        helpers = [
+        beside = [
+            tasks.create_task(workers),
             tasks.create_task(events.run()),
             tasks.create_task(_resync_often(client, store, queue, settings)),
-            tasks.create_task(
-                run_workers(
-                    queue, reconciler, settings.workers, metrics=metrics, controller=lambda work: work.controller
-                )
-            ),
         ]
-        await watch(observe, login=login, namespace=settings.namespace, ready=ready, stop=stop)
-        for helper in helpers:
-            helper.cancel()
+        await watch(observe, login=login, namespace=settings.namespace, ready=ready or asyncio.Event(), stop=stop)
+        for task in beside:
+            task.cancel()
 
 
 def _reconciler(
-    client: Client, store: Store, queue: WorkQueue[Work], events: EventRecorder, settings: Settings
+    client: Client, store: Store, queue: WorkQueue[Work], events: EventRecorder, fetch_image: str
 ) -> Reconciler:
     """Wire the parts."""
     writer = Writer(client, store, lambda work: enqueue_all(queue, work, Priority.HIGH))
     slices = Slices(store, writer)
     storage = Storage(store, writer)
-    reconciler: Reconciler
-    models = Models(
-        store,
-        writer,
-        slices=slices,
-        storage=storage,
-        catalogue=lambda: reconciler.catalogue(),
-        fetch_image=settings.fetch_image,
-    )
-    reconciler = Reconciler(
+    catalogue = CatalogueInForce(store, events)
+    models = Models(store, writer, slices=slices, storage=storage, catalogue=catalogue, fetch_image=fetch_image)
+    return Reconciler(
         store,
         queue,
         writer,
         models=models,
         storage=storage,
         reservations=Reservations(store, writer, slices),
+        catalogue=catalogue,
         events=events,
     )
-    return reconciler
 
 
 async def resync(client: Client, store: Store, queue: WorkQueue[Work], namespace: str) -> None:
-    """List every kind, page by page, into the store: what a watch may have missed is found here, deletions above all."""
+    """List every kind, page by page, into the store: what a watch may have missed is found here.
+
+    Raises NotInstalledError where the cluster does not know a kind.
+    """
     for kind in KINDS:
         resource = kind.resource
         listed: set[Key] = set()
-        work: set[Work] = set()
 
         def take(body: Mapping[str, Any], *, resource: Resource = resource, listed: set[Key] = listed) -> set[Work]:
             meta = body["metadata"]
@@ -162,8 +162,9 @@ async def resync(client: Client, store: Store, queue: WorkQueue[Work], namespace
                 namespace=namespace if kind.name else None,
             )
         except NotFound:
+            missing = f"{resource.plural}.{resource.group}"
             raise NotInstalledError(
-                f"the cluster has no {resource.plural}.{resource.group}: install the CRDs first (kubectl apply -k config)"
+                f"the cluster has no {missing}: install config/ (kubectl apply -k config)"
             ) from None
         work = store.sweep(resource, listed, int(listing.resource_version)).union(*listing.items)
         enqueue_all(queue, work, Priority.LOW)
@@ -176,4 +177,4 @@ async def _resync_often(client: Client, store: Store, queue: WorkQueue[Work], se
         try:
             await resync(client, store, queue, settings.namespace)
         except Exception:
-            logger.exception("the resync failed and is tried again in %g s", settings.resync)
+            logger.exception("the resync failed and is tried again in about %g s", settings.resync)

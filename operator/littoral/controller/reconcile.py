@@ -8,18 +8,15 @@
         Slice:     a user's reservation: bind   -> status               |
         Namespace: volume and claim                                     |
 
-Level-triggered: a key says what to look at, never what happened. Placement is done for all models at once, under the one
-key PLAN, on an immutable snapshot; what it decides is a value that the models' visits carry out. The first change is
+Level-triggered: a key says what to look at, never what happened. Placement is done for all models at once, under the
+one key PLAN, on an immutable snapshot; what it decides is a value that the models' visits carry out. The first change is
 planned at once, what follows within a short window together.
 """
 
-import logging
 import time
 from collections.abc import Iterable
 from typing import Any, Final
 
-from littoral.accelerators import catalogue as shipped
-from littoral.accelerators.catalogue import Catalogue
 from littoral.accelerators.discovery import selected
 from littoral.api import group
 from littoral.api.base import Condition
@@ -27,7 +24,8 @@ from littoral.api.conditions import READY, STALLED, find
 from littoral.api.edgenode import EdgeNode
 from littoral.api.inferencemodel import InferenceModel, InferenceModelStatus
 from littoral.controller import edgenode, kinds
-from littoral.controller.kinds import Catalogued, Key
+from littoral.controller.catalogue import CatalogueInForce
+from littoral.controller.kinds import Key
 from littoral.controller.model import Models, Visit
 from littoral.controller.namespace import Storage
 from littoral.controller.reservation import Reservations
@@ -40,8 +38,6 @@ from littoral.placement.snapshot import Snapshot
 from littoral.telemetry.events import EventRecorder, Subject
 from littoral.triton import revision
 from littoral.triton.status import View, status
-
-logger = logging.getLogger(__name__)
 
 _PLAN_WINDOW: Final = 0.1
 """Seconds between two plans at least; grows with what a plan takes, so that planning never fills the loop."""
@@ -68,6 +64,7 @@ class Reconciler:
         models: Models,
         storage: Storage,
         reservations: Reservations,
+        catalogue: CatalogueInForce,
         events: EventRecorder,
     ) -> None:
         self._store = store
@@ -76,6 +73,7 @@ class Reconciler:
         self._models = models
         self._storage = storage
         self._reservations = reservations
+        self._catalogue = catalogue
         self._events = events
         self._plan = Plan({}, {}, {})
         self._planned_for: dict[Key, Any] = {}
@@ -122,7 +120,7 @@ class Reconciler:
     def _snapshot(self) -> Snapshot:
         deployments = self._store.values(kinds.DEPLOYMENTS)
         return Snapshot(
-            catalogue=self.catalogue(),
+            catalogue=self._catalogue(),
             nodes={key[1]: facts for key, facts in self._store.values(kinds.NODES).items()},
             edge_nodes={key[1]: edge for key, edge in self._store.values(kinds.EDGENODES).items()},
             slices=self._store.values(kinds.SLICES),
@@ -214,7 +212,7 @@ class Reconciler:
         node = self._store.node(name)
         edge: EdgeNode | Refused | None = self._store.get(kinds.EDGENODES, ("", name))
         if edge is None:
-            if node is not None and selected(node, self.catalogue()):
+            if node is not None and selected(node, self._catalogue()):
                 await self._writer.create(kinds.EDGENODES, edgenode.manifest(name))
                 self._queue.add(PLAN, Priority.HIGH)
             return None
@@ -230,32 +228,6 @@ class Reconciler:
         await self._writer.patch_status(kinds.EDGENODES, ("", name), patch, uid=edge.metadata.uid)
         self._written[work] = time.monotonic()
         return None
-
-    # Catalogue
-
-    def catalogue(self) -> Catalogue:
-        """The shipped catalogue, extended by the ConfigMap; read anew when that changes."""
-        found = self._store.values(kinds.CONFIGMAPS).values()
-        extension: Catalogued | None = next(iter(found), None)
-        if extension is not self._extension:
-            self._extension, self._catalogue = extension, self._extended(extension)
-        return self._catalogue
-
-    _extension: Catalogued | None = None
-    _catalogue: Catalogue = shipped.load()
-
-    def _extended(self, extension: Catalogued | None) -> Catalogue:
-        result = shipped.load()
-        if extension is None:
-            return result
-        for name, text in sorted(extension.data.items()):
-            result, problems = shipped.extend(result, f"ConfigMap {group.CATALOGUE_CONFIGMAP}, key {name}", text)
-            for problem in problems:
-                logger.warning("%s", problem)
-                meta = extension.metadata
-                subject = Subject("v1", "ConfigMap", meta.namespace, meta.name, meta.uid)
-                self._events.record(subject, "Warning", "EntryRefused", str(problem))
-        return result
 
 
 def _subject(model: InferenceModel) -> Subject:

@@ -67,7 +67,7 @@ class Slices:
         return await self._write(existing, allocation, bound_finding(allocation))
 
     async def cut_over(self, existing: GPUSlice, assignment: Assignment) -> GPUSlice:
-        """Stamp the time of a cutover and, where the plan gives other figures, take those; before the Deployment moves."""
+        """Before the Deployment moves: stamp the time of the cutover and take the plan's figures where they are new."""
         current = existing.status.allocation
         target = assignment.target or current
         if current is None or target is None:

@@ -1,8 +1,8 @@
 """The edge towards the API server's watches, and the only module that imports kopf.
 
 kopf brings discovery, the watch streams with their reconnections, and signals. Of its handlers only `on.event` is used,
-and none returns a result or touches the patch: kopf keeps no state here and writes nothing. An event goes into the store,
-what follows from it into the queue, and that is all.
+and none returns a result or touches the patch: kopf keeps no state here and writes nothing. An event goes into the
+store, what follows from it into the queue, and that is all.
 
 kopf replays a list after a broken watch without saying what vanished meanwhile; the resync is there for that.
 """
@@ -26,7 +26,7 @@ _SERVER_TIMEOUT: Final = 540
 
 
 class _Stateless(kopf.DiffBaseStorage):
-    """kopf compares each object with a copy in its annotations unless told that there is none: two thirds of its CPU."""
+    """kopf compares each object with a copy in its annotations, for two thirds of its CPU, unless there is none."""
 
     def build(self, *, body: kopf.Body, extra_fields: Any = None) -> kopf.BodyEssence:  # noqa: ARG002 (kopf's signature)
         return kopf.BodyEssence({})
@@ -39,7 +39,7 @@ class _Stateless(kopf.DiffBaseStorage):
 
 
 async def watch(observe: Observe, *, login: Login, namespace: str, ready: asyncio.Event, stop: asyncio.Event) -> None:
-    """Feed `observe` until `stop` is set; `namespace` is the operator's own, `ready` is set once all streams are asked for."""
+    """Feed `observe` until `stop` is set. `namespace` is the operator's own; `ready` is set once kopf has started."""
     registry = kopf.OperatorRegistry()
     _login(registry, login)
     for kind in KINDS:

@@ -42,7 +42,8 @@ class Writer:
             answer = await self._client.get(resource, meta.get("namespace"), meta["name"])
             if not _same_owner(body, answer):
                 raise NameConflictError(
-                    f"{resource.kind} {meta['name']} exists and is not Littoral's: rename it or the object that needs the name"
+                    f"{resource.kind} {meta['name']} exists and is not Littoral's: "
+                    "rename it or the object that needs the name"
                 ) from None
         self.seen(resource, answer)
         return answer

@@ -45,7 +45,8 @@ class Market:
         self._ledger = ledger
         self._chooser = chooser
         self._candidates: dict[Ask, tuple[dict[str, list[Candidate]], dict[str, Refusal]]] = {}
-        self._exhausted: dict[Ask, tuple[int, dict[str, Refusal]]] = {}
+        self._exhausted: set[Ask] = set()
+        self._refusals: dict[Ask, tuple[int, dict[str, Refusal]]] = {}
 
     def candidates(self, asked: Ask) -> tuple[dict[str, list[Candidate]], dict[str, Refusal]]:
         """(devices that may serve, by node; why the other nodes may not), whatever their load."""
@@ -69,10 +70,9 @@ class Market:
 
         `replicas` counts the model's own by node, `preferred` names nodes for which a slice was made already.
         """
-        exhausted = self._exhausted.get(asked)
-        if exhausted is not None and exhausted[0] == self._ledger.version:
+        if asked in self._exhausted:  # a plan only ever charges: what had no room before has none now
             return None
-        fitting, refusals = self.candidates(asked)
+        fitting, _ = self.candidates(asked)
         tiers: dict[tuple[bool, int], list[Candidate]] = {}
         for name, group in fitting.items():
             for candidate in group:
@@ -82,15 +82,12 @@ class Market:
             name = candidate.node.name
             return replicas.get(name, 0), stranded(candidate), name, candidate.slot.device.id
 
-        misses: dict[str, list[Refusal]] = {}
         for tier in sorted(tiers):
             for candidate in sorted(tiers[tier], key=score):
                 taken = self._take(name_on(candidate.node.name), candidate)
                 if isinstance(taken, Place):
                     return taken
-                misses.setdefault(candidate.node.name, []).append(taken)
-        full = {name: reasons.nearest(missed) for name, missed in misses.items()}
-        self._exhausted[asked] = self._ledger.version, dict(sorted({**refusals, **full}.items()))
+        self._exhausted.add(asked)
         return None
 
     def place_on(self, asked: Ask, name_on: NameOn, node: str) -> Place | Refusal:
@@ -106,9 +103,9 @@ class Market:
 
     def refusals(self, asked: Ask) -> dict[str, Refusal]:
         """Why each node that would not take one more does not, in the order of their names."""
-        exhausted = self._exhausted.get(asked)
-        if exhausted is not None and exhausted[0] == self._ledger.version:
-            return exhausted[1]
+        known = self._refusals.get(asked)
+        if known is not None and known[0] == self._ledger.version:
+            return known[1]
         fitting, refusals = self.candidates(asked)
         found = dict(refusals)
         for name, group in fitting.items():
@@ -116,7 +113,9 @@ class Market:
             misses = [answer for answer in answers if isinstance(answer, Refusal)]
             if len(misses) == len(group):
                 found[name] = reasons.nearest(misses)
-        return dict(sorted(found.items()))
+        ordered = dict(sorted(found.items()))
+        self._refusals[asked] = self._ledger.version, ordered
+        return ordered
 
     def _take(self, key: Key, candidate: Candidate) -> Place | Refusal:
         """The place on this device, charged, or why there is no room."""
