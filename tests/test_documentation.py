@@ -77,3 +77,9 @@ def test_manifests_that_are_shown_are_admitted_to_the_letter(
         shown = {**body, "metadata": {"name": body["metadata"]["name"]}}
         stored = create(*where, body["kind"].lower() + "s", shown, dry_run="All", field_validation="Strict")
     assert stored["kind"] == body["kind"]
+
+
+def test_each_decision_is_in_the_list() -> None:
+    decisions = ROOT / "docs" / "decisions"
+    listed = re.findall(r"\]\((\d{4}-[\w-]+\.md)\)", (decisions / "README.md").read_text())
+    assert listed == sorted(path.name for path in decisions.glob("[0-9]*.md"))
