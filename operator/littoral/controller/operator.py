@@ -8,7 +8,7 @@ resync's LISTs ─┘                                                        └
 import asyncio
 import logging
 import random
-from collections.abc import Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from functools import partial
 from typing import Any, Final
 
@@ -45,16 +45,24 @@ class NotInstalledError(Exception):
     """The cluster does not know one of the kinds that the operator reads."""
 
 
-async def run(settings: Settings, *, stop: asyncio.Event, ready: asyncio.Event | None = None) -> None:
+Connect = Callable[[Settings, Metrics], Awaitable[Client]]
+
+
+async def _connect(settings: Settings, metrics: Metrics) -> Client:
+    pool = settings.workers + _CONNECTIONS_BESIDE
+    return await Client.connect(settings.kubeconfig, metrics=metrics, context=settings.context, pool=pool)
+
+
+async def run(
+    settings: Settings, *, stop: asyncio.Event, ready: asyncio.Event | None = None, connect: Connect = _connect
+) -> None:
     """Be the operator until `stop` is set; `ready` is set once it watches.
 
+    `connect` opens the client by which all is listed and written; the watches log in by the settings alone.
     LeaseLost, ConfigurationError and NotInstalledError, bare or in an ExceptionGroup, end it with a sentence.
     """
     metrics = Metrics(process=True)
-    pool = settings.workers + _CONNECTIONS_BESIDE
-    async with await Client.connect(
-        settings.kubeconfig, metrics=metrics, context=settings.context, pool=pool
-    ) as client:
+    async with await connect(settings, metrics) as client:
         store = Store()
         election = Election(client, settings.namespace, group.LEASE_NAME, metrics=metrics)
         checks = {"synced": lambda: None if store.synced else "not listed yet"}
