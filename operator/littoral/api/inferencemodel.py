@@ -109,7 +109,7 @@ class Placement(ApiModel):
     ] = "Replicas"
     pools: Annotated[tuple[Name, ...], Field(max_length=64, description="Pools it may use; empty means all.")] = ()
     node_selector: Annotated[
-        dict[LabelKey, LabelValue], Field(max_length=16, description="Labels that the Node must have.")
+        Mapping[LabelKey, LabelValue], Field(max_length=16, description="Labels that the Node must have.")
     ] = {}
     tolerations: Annotated[tuple[Toleration, ...], Field(max_length=16, description="Taints it may ignore.")] = ()
 
@@ -260,7 +260,7 @@ COLUMNS: Final = (
 RULES: Final = rules(
     (
         f"self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$') && self.metadata.name.size() <= {MAX_NAME}",
-        f"metadata.name becomes a Service's name: a letter, then lower case letters, digits and '-', {MAX_NAME} at most",
+        f"metadata.name becomes a Service's name: a lower case letter, then such, digits and '-'; {MAX_NAME} at most",
     ),
     (
         "self.spec.variants.all(v, !('cpu' in v.accelerators) || v.format != 'tensorrt_plan')",
@@ -271,8 +271,10 @@ RULES: Final = rules(
         "spec.variants: a tensorrt_plan is built for one kind of accelerator: name it in accelerators in place of '*'",
     ),
     (
-        "(has(self.spec.slice) && has(self.spec.slice.memory)) || "
-        "self.spec.variants.all(v, has(v.slice) && has(v.slice.memory))",
+        (
+            "(has(self.spec.slice) && has(self.spec.slice.memory)) || "
+            "self.spec.variants.all(v, has(v.slice) && has(v.slice.memory))"
+        ),
         "spec.slice.memory or the variant's slice.memory is required: what is not declared cannot be kept free",
     ),
 )

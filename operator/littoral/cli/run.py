@@ -26,7 +26,7 @@ from littoral.settings import Settings
 @click.option("--health-host", default="0.0.0.0", show_default=True)  # noqa: S104 - probes come from outside the pod
 @click.option("--resync", type=click.FloatRange(min=1), default=600.0, show_default=True, help="Seconds between LISTs.")
 @click.option("--verbose", "-v", is_flag=True, help="Log what is done and why.")
-def run(
+def run(  # noqa: PLR0917 (click passes them by name)
     fetch_image: str,
     namespace: str,
     kubeconfig: Path | None,

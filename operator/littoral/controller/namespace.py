@@ -1,6 +1,7 @@
 """What each namespace with a model has: one claim on one pre-bound PersistentVolume, its folder on every node.
 
-The `baseline` Pod Security level refuses hostPath volumes in pods, but no claim on a hostPath PersistentVolume. The folder is named by the namespace's UID, so that a namespace made again never sees its namesake's models.
+The `baseline` Pod Security level refuses hostPath volumes in pods, but no claim on a hostPath PersistentVolume.
+The folder is named by the namespace's UID, so that a namespace made again never sees its namesake's models.
 """
 
 import asyncio

@@ -9,8 +9,8 @@
         Namespace: volume and claim                                     |
 
 Level-triggered: a key says what to look at, never what happened. Placement is done for all models at once, under the
-one key PLAN, on an immutable snapshot; what it decides is a value that the models' visits carry out. The first change is
-planned at once, what follows within a short window together.
+one key PLAN, on an immutable snapshot; what it decides is a value that the models' visits carry out. The first change
+is planned at once, what follows within a short window together.
 """
 
 import time

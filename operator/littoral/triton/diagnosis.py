@@ -1,7 +1,7 @@
 """What a pod's status says about its model, in a word and a sentence.
 
-The kubelet is the operator's only eye. The fetch container ends with a report; Triton ends, when it cannot load, with the
-tail of its log as termination message. What neither says is unknown, never true.
+The kubelet is the operator's only eye. The fetch container ends with a report; Triton ends, when it cannot load, with
+the tail of its log as termination message. What neither says is unknown, never true.
 """
 
 import re
