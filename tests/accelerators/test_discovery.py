@@ -140,8 +140,8 @@ class TestContradictions:
             "False",
             "UnknownProfile",
             (
-                f"{where} names the profile 'bm1684', which the catalogue does not have: correct it, or add the profile "
-                "to the ConfigMap littoral-catalogue in the namespace littoral-system"
+                f"{where} names the profile 'bm1684', which the catalogue does not have: correct it, or add the "
+                "profile to the ConfigMap littoral-catalogue in the namespace littoral-system"
             ),
         )
 
@@ -187,8 +187,8 @@ class TestContradictions:
             "False",
             "DeclaredMismatch",
             (
-                "spec.accelerators declares t4, but Node label nvidia.com/gpu.product=NVIDIA-A10 says a10: correct the one "
-                "that is wrong; until then the declaration holds"
+                "spec.accelerators declares t4, but Node label nvidia.com/gpu.product=NVIDIA-A10 says a10: correct the "
+                "one that is wrong; until then the declaration holds"
             ),
         )
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
 from littoral.accelerators.catalogue import Catalogue, extend, load
 from littoral.api.base import Metadata
@@ -16,6 +16,7 @@ from littoral.api.workload import ContainerFacts, DeploymentFacts, NodeFacts, Po
 from littoral.placement.plan import Assignment, Plan
 from littoral.placement.snapshot import Key, Snapshot
 
+T = TypeVar("T")
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 RUNNING = ContainerFacts(ready=True, running=True)
 
@@ -155,35 +156,45 @@ def apply(snapshot: Snapshot, plan: Plan, *, minute: int = 1, started: bool = Tr
     for key, its in plan.models.items():
         for name in its.releases:
             gone = (key[0], name)
-            for store in (slices, pods, deployments):
-                store.pop(gone, None)  # type: ignore[attr-defined]
+            slices.pop(gone, None)
+            pods.pop(gone, None)
+            deployments.pop(gone, None)
         for assignment in its.assignments:
             at = (key[0], assignment.slice)
             slices[at] = bound(snapshot, key, assignment, slices.get(at), minute=minute, started=started)
-            granted = slices[at].status.allocation
-            assert granted is not None
-            deployments[at] = DeploymentFacts(*at, "", assignment.slice, key[1], "r1", granted)
+            deployments[at] = DeploymentFacts(*at, "", assignment.slice, key[1], "r1", granted(slices[at]))
             if started:
-                pods[at] = pod(at, granted)
+                pods[at] = pod(at, granted(slices[at]))
     for key, reserved in plan.slices.items():
         slices[key] = slices[key].model_copy(update={"status": GPUSliceStatus(allocation=reserved.allocation)})
     return replace(snapshot, slices=slices, pods=pods, deployments=deployments)
 
 
-def pod(key: Key, granted: Allocation, **more: Any) -> PodFacts:
-    facts = {"phase": "Running", "deleting": False, "fetch": ContainerFacts(exit_code=0), "server": RUNNING} | more
-    return PodFacts(*key, "", granted.node, key[1], "r1", grant=granted, **facts)
+def sure(value: T | None) -> T:
+    """The value, which must be there."""
+    assert value is not None
+    return value
+
+
+def granted(slice_: GPUSlice) -> Allocation:
+    """The allocation of a slice that is bound."""
+    return sure(slice_.status.allocation)
+
+
+def pod(key: Key, grant: Allocation, **more: Any) -> PodFacts:
+    facts: dict[str, Any] = {"phase": "Running", "deleting": False, "fetch": ContainerFacts(exit_code=0)}
+    facts |= {"server": RUNNING, **more}
+    return PodFacts(*key, "", grant.node, key[1], "r1", grant=grant, **facts)
 
 
 def bound(
     snapshot: Snapshot, model_key: Key, assignment: Assignment, existing: GPUSlice | None, *, minute: int, started: bool
 ) -> GPUSlice:
     """The slice of an assignment, as the controller leaves it."""
-    granted = assignment.target or assignment.current
-    assert granted is not None
-    times: dict[str, Any] = {"bound_at": granted.bound_at or moment(minute)}
+    allocation = sure(assignment.target or assignment.current)
+    times: dict[str, Any] = {"bound_at": allocation.bound_at or moment(minute)}
     if started:
-        times["started_at"] = granted.started_at or moment(minute)
+        times["started_at"] = allocation.started_at or moment(minute)
     owner = {
         "kind": "InferenceModel",
         "name": model_key[1],
@@ -202,4 +213,4 @@ def bound(
     asked = assignment.asked if assignment.target is not None or existing is None else None
     if asked is None and existing is not None:
         metadata = metadata.model_copy(update={"annotations": existing.metadata.annotations})
-    return GPUSlice(metadata=metadata, spec=spec, status=GPUSliceStatus(allocation=granted.model_copy(update=times)))
+    return GPUSlice(metadata=metadata, spec=spec, status=GPUSliceStatus(allocation=allocation.model_copy(update=times)))
