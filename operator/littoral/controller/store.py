@@ -146,14 +146,15 @@ class Store:
 
     def assume(self, resource: Resource, key: Key, value: Any) -> None:
         """Count an object as it is about to be written; the writer ends it by `forget`, whatever came of the write."""
+        shown = self.get(resource, key)
         self._assumed[resource][key] = value
-        self._index(resource, key, value)
+        self._reindex(resource, key, shown)
 
     def forget(self, resource: Resource, key: Key) -> None:
         """The write has ended: the object is again what was last seen of it."""
-        assumed = self._assumed[resource].pop(key, None)
-        if assumed is not None and key not in self._entries[resource]:
-            self._unindex(resource, key, assumed)
+        shown = self.get(resource, key)
+        self._assumed[resource].pop(key, None)
+        self._reindex(resource, key, shown)
 
     def _project(self, resource: Resource, body: Body) -> Any:
         try:
@@ -164,34 +165,33 @@ class Store:
             return Refused(kinds.metadata(body), f"cannot be read: {error!r}")
 
     def _put(self, resource: Resource, key: Key, entry: Entry) -> set[Work]:
-        before = self._entries[resource].get(key)
+        before, shown = self._entries[resource].get(key), self.get(resource, key)
         self._entries[resource][key] = entry
-        if before is not None:
-            self._unindex(resource, key, before.value)
-        self._index(resource, key, entry.value)
+        self._reindex(resource, key, shown)
         old = None if before is None or before.uid != entry.uid else before.value
         return set(self._consequences(resource, key, old, entry.value))
 
     def _remove(self, resource: Resource, key: Key) -> set[Work]:
+        shown = self.get(resource, key)
         entry = self._entries[resource].pop(key, None)
         if entry is None:
             return set()
-        self._unindex(resource, key, entry.value)
+        self._reindex(resource, key, shown)
         return set(self._consequences(resource, key, entry.value, None))
 
     # Indices
 
-    def _index(self, resource: Resource, key: Key, value: Any) -> None:
-        if (model := _model_of(resource, value)) is not None:
-            self._by_model[resource][model].add(key)
-        if isinstance(value, PodFacts):
-            self._by_slice[value.namespace, value.slice].add(key)
-
-    def _unindex(self, resource: Resource, key: Key, value: Any) -> None:
-        if (model := _model_of(resource, value)) is not None:
+    def _reindex(self, resource: Resource, key: Key, before: Any) -> None:
+        """Index the object as it is shown now, assumed or seen, in place of how it was."""
+        now = self.get(resource, key)
+        if (model := _model_of(resource, before)) is not None:
             self._by_model[resource][model].discard(key)
-        if isinstance(value, PodFacts):
-            self._by_slice[value.namespace, value.slice].discard(key)
+        if isinstance(before, PodFacts):
+            self._by_slice[before.namespace, before.slice].discard(key)
+        if (model := _model_of(resource, now)) is not None:
+            self._by_model[resource][model].add(key)
+        if isinstance(now, PodFacts):
+            self._by_slice[now.namespace, now.slice].add(key)
 
     # What follows from a change
 

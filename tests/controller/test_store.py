@@ -1,0 +1,312 @@
+"""What the store takes in, what it makes worth looking at, and what no event or LIST may undo."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import settings as configured
+from hypothesis import strategies as st
+
+from littoral.api import group
+from littoral.api.gpuslice import GPUSlice
+from littoral.controller import kinds
+from littoral.controller.kinds import KINDS, Kind
+from littoral.controller.store import PLAN, Refused, Store, Work
+
+KEY = ("line", "s1")
+MODEL = Work("Model", "line", "plate")
+SPEC = {
+    "variants": [
+        {
+            "name": "v",
+            "accelerators": ["*"],
+            "format": "onnx",
+            "source": {"uri": "https://models.example/7", "sha256": "a" * 64},
+        }
+    ]
+}
+ALLOCATION = {"node": "a", "device": "t4-0", "profile": "t4", "provider": "counted", "memory": "1Gi"}
+GRANT = '{"node":"a","device":"t4-0","profile":"t4","provider":"counted","memory":"1Gi"}'
+
+
+def body(name: str, version: int, *, namespace: str = "line", uid: str = "u1", meta: Any = None, **rest: Any) -> Any:
+    where = {"namespace": namespace} if namespace else {}
+    return {"metadata": {"name": name, **where, "uid": uid, "resourceVersion": str(version), **(meta or {})}, **rest}
+
+
+def owned(kind: str = "InferenceModel", name: str = "plate") -> dict[str, Any]:
+    return {
+        "ownerReferences": [
+            {"apiVersion": group.API_VERSION, "kind": kind, "name": name, "uid": "o", "controller": True}
+        ]
+    }
+
+
+def slice_(version: int, *, allocation: Any = None, memory: str = "1Gi", ours: bool = True, **more: Any) -> Any:
+    status = {"allocation": allocation} if allocation else {}
+    return body("s1", version, meta=owned() if ours else None, spec={"memory": memory}, status=status, **more)
+
+
+def node(version: int, *, ready: str = "True", heartbeat: str = "1", **status: Any) -> Any:
+    condition = {"type": "Ready", "status": ready, "lastHeartbeatTime": heartbeat}
+    return body("a", version, namespace="", status={"conditions": [condition], **status})
+
+
+def pod(version: int, *, grant: str = GRANT, ready: bool = False, **more: Any) -> Any:
+    meta = {"labels": {group.LABEL_SLICE: "s1"}, "annotations": {group.ANNOTATION_GRANT: grant}}
+    statuses = [{"name": group.SERVER_CONTAINER, "ready": ready, "state": {"running": {}}}]
+    return body("p", version, meta=meta, status={"phase": "Running", "containerStatuses": statuses}, **more)
+
+
+def deployment(version: int, *, replicas: int = 1, **status: Any) -> Any:
+    meta = {"labels": {group.LABEL_SLICE: "s1", group.LABEL_MODEL: "plate"}}
+    template = {"metadata": {"annotations": {group.ANNOTATION_GRANT: GRANT}}}
+    return body("s1", version, meta=meta, spec={"replicas": replicas, "template": template}, status=status)
+
+
+def model(version: int, *, status: Any = None, meta: Any = None, **spec: Any) -> Any:
+    return body("plate", version, meta=meta, spec={**SPEC, **spec}, status=status or {})
+
+
+def allocated(store: Store) -> bool:
+    found = store.get(kinds.SLICES, KEY)
+    return isinstance(found, GPUSlice) and found.status.allocation is not None
+
+
+# Time
+
+
+def test_a_list_that_was_begun_before_a_bind_does_not_undo_it():
+    store = Store()
+    store.apply(kinds.SLICES, slice_(5))
+    page = slice_(5)  # drawn at 6
+    store.apply(kinds.SLICES, slice_(7, allocation=ALLOCATION))  # our bind comes back while the pages arrive
+    assert store.apply(kinds.SLICES, page) == set()
+    assert store.sweep(kinds.SLICES, {KEY}, 6) == set()
+    assert allocated(store)
+
+
+def test_a_list_does_not_bring_back_what_was_deleted_after_it_was_begun():
+    store = Store()
+    store.apply(kinds.SLICES, slice_(5))
+    store.apply(kinds.SLICES, slice_(8), deleted=True)
+    store.apply(kinds.SLICES, slice_(2), deleted=True)  # an old deletion, told again, opens no door
+    assert store.apply(kinds.SLICES, slice_(5)) == set()
+    store.sweep(kinds.SLICES, {KEY}, 6)
+    assert store.apply(kinds.SLICES, slice_(6)) == set()
+    assert store.get(kinds.SLICES, KEY) is None
+    store.apply(kinds.SLICES, slice_(9, uid="u2"))
+    assert store.get(kinds.SLICES, KEY) is not None
+
+
+def test_a_list_drops_what_it_lacks_and_keeps_what_is_newer():
+    store = Store()
+    store.apply(kinds.SLICES, slice_(5))
+    store.apply(kinds.MODELS, model(9))
+    assert store.sweep(kinds.SLICES, set(), 6) >= {MODEL}
+    assert store.sweep(kinds.MODELS, set(), 6) == set()
+    assert (store.get(kinds.SLICES, KEY), store.version(kinds.MODELS, ("line", "plate"))) == (None, "9")
+
+
+def test_an_event_that_is_late_changes_nothing():
+    store = Store()
+    store.apply(kinds.SLICES, slice_(7, allocation=ALLOCATION))
+    assert store.apply(kinds.SLICES, slice_(6)) == set()
+    assert store.apply(kinds.SLICES, slice_(6), deleted=True) == set()
+    assert allocated(store)
+
+
+def test_what_is_assumed_counts_until_it_is_forgotten():
+    store = Store()
+    store.apply(kinds.SLICES, slice_(5))
+    store.assume(kinds.SLICES, KEY, GPUSlice.model_validate(slice_(5, allocation=ALLOCATION)))
+    store.apply(kinds.SLICES, slice_(6))
+    assert allocated(store)
+    assert store.values(kinds.SLICES)[KEY].status.allocation is not None
+    store.forget(kinds.SLICES, KEY)
+    assert not allocated(store)
+    assert list(store.of_model(kinds.SLICES, ("line", "plate"))) == ["s1"]
+
+
+def test_an_assumed_object_that_was_never_made_leaves_nothing():
+    store = Store()
+    store.assume(kinds.SLICES, KEY, GPUSlice.model_validate(slice_(5)))
+    assert list(store.of_model(kinds.SLICES, ("line", "plate"))) == ["s1"]
+    store.forget(kinds.SLICES, KEY)
+    assert store.of_model(kinds.SLICES, ("line", "plate")) == {}
+    assert store.values(kinds.SLICES) == {}
+
+
+# Consequences
+
+EDGE = Work("EdgeNode", "", "a")
+OTHER_GRANT = GRANT.replace("1Gi", "8Gi")
+BOUND = [(kinds.SLICES, slice_(1, allocation=ALLOCATION))]
+CASES: dict[str, tuple[list[tuple[Any, Any]], Any, Any, set[Work]]] = {
+    "a new node": ([], kinds.NODES, node(5), {PLAN, EDGE}),
+    "a heartbeat": ([(kinds.NODES, node(2))], kinds.NODES, node(5, heartbeat="2"), set()),
+    "a node's resources": (
+        [*BOUND, (kinds.NODES, node(2))],
+        kinds.NODES,
+        node(5, allocatable={"nvidia.com/gpu": "4"}),
+        {PLAN, EDGE},
+    ),
+    "a node goes offline": (
+        [*BOUND, (kinds.NODES, node(2))],
+        kinds.NODES,
+        node(5, ready="Unknown"),
+        {PLAN, EDGE, MODEL},
+    ),
+    "a node is ready again, for which an update waited": (
+        [*BOUND, (kinds.NODES, node(2, ready="False"))],
+        kinds.NODES,
+        node(5),
+        {PLAN, EDGE, MODEL},
+    ),
+    "our status on a model": ([(kinds.MODELS, model(2))], kinds.MODELS, model(5, status={"url": "x"}), {MODEL}),
+    "a model is scaled": ([(kinds.MODELS, model(2))], kinds.MODELS, model(5, replicas=3), {MODEL, PLAN}),
+    "a model is paused": ([(kinds.MODELS, model(2))], kinds.MODELS, model(5, paused=True), {MODEL}),
+    "a model is refreshed": (
+        [(kinds.MODELS, model(2))],
+        kinds.MODELS,
+        model(5, meta={"annotations": {group.ANNOTATION_REFRESH: "now"}}),
+        {MODEL, PLAN},
+    ),
+    "our status on an EdgeNode": (
+        [(kinds.EDGENODES, body("a", 2, namespace="", spec={}))],
+        kinds.EDGENODES,
+        body("a", 5, namespace="", spec={}, status={"pool": "p"}),
+        {EDGE},
+    ),
+    "an EdgeNode is cordoned": (
+        [(kinds.EDGENODES, body("a", 2, namespace="", spec={}))],
+        kinds.EDGENODES,
+        body("a", 5, namespace="", spec={"cordoned": True}),
+        {EDGE, PLAN},
+    ),
+    "a bind": ([(kinds.SLICES, slice_(2))], kinds.SLICES, slice_(5, allocation=ALLOCATION), {MODEL, PLAN}),
+    "the time of a cutover": (
+        BOUND,
+        kinds.SLICES,
+        slice_(5, allocation={**ALLOCATION, "updatedAt": "2026-01-01T00:00:00Z"}),
+        {MODEL},
+    ),
+    "a user's slice": ([], kinds.SLICES, slice_(5, ours=False), {Work("Slice", *KEY), PLAN}),
+    "a pod on its slice's figures": (BOUND, kinds.PODS, pod(5), {MODEL}),
+    "a pod on former figures": (BOUND, kinds.PODS, pod(5, grant=OTHER_GRANT), {MODEL, PLAN}),
+    "a pod without a slice": ([], kinds.PODS, pod(5), {PLAN}),
+    "a pod becomes ready": ([*BOUND, (kinds.PODS, pod(2))], kinds.PODS, pod(5, ready=True), {MODEL}),
+    "a Deployment's status": (
+        [*BOUND, (kinds.DEPLOYMENTS, deployment(2))],
+        kinds.DEPLOYMENTS,
+        deployment(5, readyReplicas=1),
+        set(),
+    ),
+    "somebody scales a Deployment": (
+        [*BOUND, (kinds.DEPLOYMENTS, deployment(2))],
+        kinds.DEPLOYMENTS,
+        deployment(5, replicas=0),
+        {MODEL},
+    ),
+    "a Deployment without a slice": ([], kinds.DEPLOYMENTS, deployment(5), {MODEL, PLAN}),
+    "a claim": ([], kinds.CLAIMS, body("littoral-models", 5), {Work("Namespace", "", "line")}),
+    "a volume": (
+        [],
+        kinds.VOLUMES,
+        body("v", 5, namespace="", spec={"claimRef": {"namespace": "line"}}),
+        {Work("Namespace", "", "line")},
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_change_makes_worth_looking_at(case):
+    before, resource, change, work = CASES[case]
+    store = Store()
+    for kind, each in before:
+        store.apply(kind, each)
+    assert store.apply(resource, change) == work
+
+
+@pytest.mark.parametrize("grant", [GRANT, OTHER_GRANT])
+def test_memory_that_only_a_pod_held_is_planned_anew_when_it_ends(grant):
+    store = Store()
+    store.apply(kinds.SLICES, slice_(1, allocation=ALLOCATION))
+    store.apply(kinds.PODS, pod(2, grant=grant))
+    assert (PLAN in store.apply(kinds.PODS, pod(3, grant=grant), deleted=True)) is (grant != GRANT)
+
+
+# What cannot be read
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
+FIELDS = ["spec", "status", "data", "conditions", "template", "allocation", "variants", "containerStatuses", "claimRef"]
+TREES = st.dictionaries(
+    st.sampled_from(FIELDS), JSON | st.dictionaries(st.sampled_from(FIELDS), JSON, max_size=4), max_size=4
+)
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.resource.kind)
+@configured(max_examples=60, deadline=None)
+@given(contents=st.lists(TREES, min_size=1, max_size=4))
+def test_no_content_stops_the_watch(kind: Kind, contents: list[Mapping[str, Any]]):
+    store = Store()
+    key = ("line" if kind.resource.namespaced else "", "x")
+    for version, content in enumerate(contents, 1):
+        store.apply(kind.resource, {**body("x", version, namespace=key[0]), **content})
+        found = store.get(kind.resource, key)
+        assert found is not None
+        assert (key in store.values(kind.resource)) is not isinstance(found, Refused)
+        assert (key in store.refused(kind.resource)) is isinstance(found, Refused)
+    store.apply(kind.resource, body("x", 99, namespace=key[0]), deleted=True)
+    assert store.get(kind.resource, key) is None
+
+
+def test_what_is_refused_says_which_field():
+    store = Store()
+    store.apply(kinds.MODELS, model(1, replicas="many"))
+    assert store.refused(kinds.MODELS)["line", "plate"].startswith("spec.replicas: Input should be a valid integer")
+    store.apply(kinds.NODES, node(1, allocatable={"memory": "plenty"}))
+    assert store.node("a") is None
+
+
+# Indices
+
+OWNERS = st.sampled_from([None, "m1", "m2"])
+
+
+@configured(max_examples=60, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["slice", "pod", "assume", "forget"]), st.sampled_from("xyz"), OWNERS, st.booleans()),
+        max_size=25,
+    )
+)
+def test_the_indices_are_what_a_look_at_everything_finds(history: list[tuple[str, str, str | None, bool]]):
+    store = Store()
+    for version, (what, name, owner, deleted) in enumerate(history, 1):
+        meta = owned(name=owner) if owner else {}
+        one = body(name, version, meta=meta, spec={"memory": "1Gi"})
+        if what == "slice":
+            store.apply(kinds.SLICES, one, deleted=deleted)
+        elif what == "pod":
+            store.apply(
+                kinds.PODS, body(name, version, meta={"labels": {group.LABEL_SLICE: owner or ""}}), deleted=deleted
+            )
+        elif what == "forget":
+            store.forget(kinds.SLICES, ("line", name))
+        elif (known := store.get(kinds.SLICES, ("line", name))) is None or known.metadata.owner(
+            "InferenceModel"
+        ) == owner:
+            store.assume(kinds.SLICES, ("line", name), GPUSlice.model_validate(one))
+    slices, pods = store.values(kinds.SLICES), store.values(kinds.PODS)
+    for owner in ("m1", "m2"):
+        naive = {key[1] for key, one in slices.items() if one.metadata.owner("InferenceModel") == owner}
+        assert set(store.of_model(kinds.SLICES, ("line", owner))) == naive
+        assert {one.name for one in store.pods_of(("line", owner))} == {
+            p.name for p in pods.values() if p.slice == owner
+        }
