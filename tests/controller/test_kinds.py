@@ -29,7 +29,7 @@ def pod(**status: Any) -> Any:
     return PROJECT[kinds.PODS]({**POD, "status": {**POD["status"], **status}})
 
 
-def test_a_node_is_its_facts():
+def test_a_node_is_its_facts() -> None:
     body = {
         "metadata": {"name": "a", "uid": "u", "labels": {"littoral.dev/pool": "line3"}},
         "spec": {"unschedulable": True, "taints": [{"key": "gpu", "effect": "NoSchedule"}]},
@@ -48,11 +48,11 @@ def test_a_node_is_its_facts():
     assert (facts.unschedulable, facts.taints[0].key, facts.architecture, facts.boot_id) == (True, "gpu", "arm64", "b")
 
 
-def test_a_node_that_never_said_anything_is_not_connected():
+def test_a_node_that_never_said_anything_is_not_connected() -> None:
     assert not PROJECT[kinds.NODES]({"metadata": {"name": "a"}}).connected
 
 
-def test_a_pod_says_how_its_fetch_ended_and_that_its_server_runs():
+def test_a_pod_says_how_its_fetch_ended_and_that_its_server_runs() -> None:
     ended = {"name": group.FETCH_CONTAINER, "state": {"terminated": {"exitCode": 0, "message": "report"}}}
     running = {
         "name": group.SERVER_CONTAINER,
@@ -68,7 +68,7 @@ def test_a_pod_says_how_its_fetch_ended_and_that_its_server_runs():
     assert found.grant.memory == "1Gi"
 
 
-def test_a_container_that_waits_to_be_restarted_still_says_how_it_ended():
+def test_a_container_that_waits_to_be_restarted_still_says_how_it_ended() -> None:
     server = {
         "name": group.SERVER_CONTAINER,
         "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 5m0s"}},
@@ -78,7 +78,7 @@ def test_a_container_that_waits_to_be_restarted_still_says_how_it_ended():
     assert (found.waiting_reason, found.exit_code, found.termination_message) == ("CrashLoopBackOff", 1, "error: no")
 
 
-REFUSALS = {
+REFUSALS: dict[str, tuple[dict[str, Any], str]] = {
     "by the scheduler": (
         {"conditions": [{"type": "PodScheduled", "status": "False", "message": "0/3 nodes"}]},
         "0/3 nodes",
@@ -92,17 +92,17 @@ REFUSALS = {
 
 
 @pytest.mark.parametrize("case", REFUSALS)
-def test_a_pod_says_who_refused_it(case):
+def test_a_pod_says_who_refused_it(case: str) -> None:
     status, message = REFUSALS[case]
     assert pod(**status).scheduling_message == message
 
 
 @pytest.mark.parametrize("text", [None, "{", '{"memory":1}', "[]"])
-def test_a_grant_that_cannot_be_read_is_none(text):
+def test_a_grant_that_cannot_be_read_is_none(text: str | None) -> None:
     assert kinds.parse_grant({} if text is None else {group.ANNOTATION_GRANT: text}) is None
 
 
-def test_a_deployment_keeps_what_is_written_of_it_and_not_what_it_reports():
+def test_a_deployment_keeps_what_is_written_of_it_and_not_what_it_reports() -> None:
     body: dict[str, Any] = {
         "metadata": {
             "name": "s1",

@@ -77,7 +77,7 @@ def allocated(store: Store) -> bool:
 # Time
 
 
-def test_a_list_that_was_begun_before_a_bind_does_not_undo_it():
+def test_a_list_that_was_begun_before_a_bind_does_not_undo_it() -> None:
     store = Store()
     store.apply(kinds.SLICES, slice_(5))
     page = slice_(5)  # drawn at 6
@@ -87,7 +87,7 @@ def test_a_list_that_was_begun_before_a_bind_does_not_undo_it():
     assert allocated(store)
 
 
-def test_a_list_does_not_bring_back_what_was_deleted_after_it_was_begun():
+def test_a_list_does_not_bring_back_what_was_deleted_after_it_was_begun() -> None:
     store = Store()
     store.apply(kinds.SLICES, slice_(5))
     store.apply(kinds.SLICES, slice_(8), deleted=True)
@@ -100,7 +100,7 @@ def test_a_list_does_not_bring_back_what_was_deleted_after_it_was_begun():
     assert store.get(kinds.SLICES, KEY) is not None
 
 
-def test_a_list_drops_what_it_lacks_and_keeps_what_is_newer():
+def test_a_list_drops_what_it_lacks_and_keeps_what_is_newer() -> None:
     store = Store()
     store.apply(kinds.SLICES, slice_(5))
     store.apply(kinds.MODELS, model(9))
@@ -109,7 +109,7 @@ def test_a_list_drops_what_it_lacks_and_keeps_what_is_newer():
     assert (store.get(kinds.SLICES, KEY), store.version(kinds.MODELS, ("line", "plate"))) == (None, "9")
 
 
-def test_an_event_that_is_late_changes_nothing():
+def test_an_event_that_is_late_changes_nothing() -> None:
     store = Store()
     store.apply(kinds.SLICES, slice_(7, allocation=ALLOCATION))
     assert store.apply(kinds.SLICES, slice_(6)) == set()
@@ -117,7 +117,7 @@ def test_an_event_that_is_late_changes_nothing():
     assert allocated(store)
 
 
-def test_what_is_assumed_counts_until_it_is_forgotten():
+def test_what_is_assumed_counts_until_it_is_forgotten() -> None:
     store = Store()
     store.apply(kinds.SLICES, slice_(5))
     store.assume(kinds.SLICES, KEY, GPUSlice.model_validate(slice_(5, allocation=ALLOCATION)))
@@ -129,7 +129,7 @@ def test_what_is_assumed_counts_until_it_is_forgotten():
     assert list(store.of_model(kinds.SLICES, ("line", "plate"))) == ["s1"]
 
 
-def test_an_assumed_object_that_was_never_made_leaves_nothing():
+def test_an_assumed_object_that_was_never_made_leaves_nothing() -> None:
     store = Store()
     store.assume(kinds.SLICES, KEY, GPUSlice.model_validate(slice_(5)))
     assert list(store.of_model(kinds.SLICES, ("line", "plate"))) == ["s1"]
@@ -221,7 +221,7 @@ CASES: dict[str, tuple[list[tuple[Any, Any]], Any, Any, set[Work]]] = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_a_change_makes_worth_looking_at(case):
+def test_a_change_makes_worth_looking_at(case: str) -> None:
     before, resource, change, work = CASES[case]
     store = Store()
     for kind, each in before:
@@ -230,7 +230,7 @@ def test_a_change_makes_worth_looking_at(case):
 
 
 @pytest.mark.parametrize("grant", [GRANT, OTHER_GRANT])
-def test_memory_that_only_a_pod_held_is_planned_anew_when_it_ends(grant):
+def test_memory_that_only_a_pod_held_is_planned_anew_when_it_ends(grant: str) -> None:
     store = Store()
     store.apply(kinds.SLICES, slice_(1, allocation=ALLOCATION))
     store.apply(kinds.PODS, pod(2, grant=grant))
@@ -253,7 +253,7 @@ TREES = st.dictionaries(
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.resource.kind)
 @configured(max_examples=60, deadline=None)
 @given(contents=st.lists(TREES, min_size=1, max_size=4))
-def test_no_content_stops_the_watch(kind: Kind, contents: list[Mapping[str, Any]]):
+def test_no_content_stops_the_watch(kind: Kind, contents: list[Mapping[str, Any]]) -> None:
     store = Store()
     key = ("line" if kind.resource.namespaced else "", "x")
     for version, content in enumerate(contents, 1):
@@ -266,7 +266,7 @@ def test_no_content_stops_the_watch(kind: Kind, contents: list[Mapping[str, Any]
     assert store.get(kind.resource, key) is None
 
 
-def test_what_is_refused_says_which_field():
+def test_what_is_refused_says_which_field() -> None:
     store = Store()
     store.apply(kinds.MODELS, model(1, replicas="many"))
     assert store.refused(kinds.MODELS)["line", "plate"].startswith("spec.replicas: Input should be a valid integer")
@@ -286,7 +286,7 @@ OWNERS = st.sampled_from([None, "m1", "m2"])
         max_size=25,
     )
 )
-def test_the_indices_are_what_a_look_at_everything_finds(history: list[tuple[str, str, str | None, bool]]):
+def test_the_indices_are_what_a_look_at_everything_finds(history: list[tuple[str, str, str | None, bool]]) -> None:
     store = Store()
     for version, (what, name, owner, deleted) in enumerate(history, 1):
         meta = owned(name=owner) if owner else {}

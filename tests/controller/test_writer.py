@@ -33,7 +33,7 @@ def applied(target: Any, patch: Any) -> Any:
 
 
 @given(OBJECTS, OBJECTS)
-def test_the_patch_makes_the_new_out_of_the_old(old: dict[str, Any], new: dict[str, Any]):
+def test_the_patch_makes_the_new_out_of_the_old(old: dict[str, Any], new: dict[str, Any]) -> None:
     patch = merge_patch(old, new)
     assert applied(old, patch) == new
     assert (patch == {}) is (old == new)
@@ -76,7 +76,7 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", CASES)
-async def test_a_name_that_is_taken_is_ours_or_a_conflict(case):
+async def test_a_name_that_is_taken_is_ours_or_a_conflict(case: str) -> None:
     desired, there, ours = CASES[case]
     writer = Writer(Taken(there), Store(), list)  # type: ignore[arg-type]
     if ours:
@@ -86,7 +86,7 @@ async def test_a_name_that_is_taken_is_ours_or_a_conflict(case):
             await writer.create(kinds.SLICES, desired)
 
 
-def test_an_answer_asks_for_a_plan_only_for_what_others_changed():
+def test_an_answer_asks_for_a_plan_only_for_what_others_changed() -> None:
     """A bind carries a plan out; the answer to a status may be the first to show that somebody cordoned the node."""
     store, work = Store(), set[Work]()
     writer = Writer(Taken({}), store, work.update)  # type: ignore[arg-type]

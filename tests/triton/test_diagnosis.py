@@ -62,7 +62,7 @@ LOGS = {
 
 
 @pytest.mark.parametrize("case", LOGS)
-def test_triton_says_why_a_model_did_not_load(case):
+def test_triton_says_why_a_model_did_not_load(case: str) -> None:
     log, sentence = LOGS[case]
     assert triton_sentence(log) == sentence
 
@@ -133,7 +133,7 @@ PODS = {
 
 
 @pytest.mark.parametrize("case", PODS)
-def test_a_pod_says_how_far_its_model_has_come(case):
+def test_a_pod_says_how_far_its_model_has_come(case: str) -> None:
     pod, expected = PODS[case]
     seen = diagnose(pod)
     assert (seen.fetched, seen.loaded, seen.reason, seen.message) == expected
@@ -141,7 +141,7 @@ def test_a_pod_says_how_far_its_model_has_come(case):
 
 
 @pytest.mark.parametrize("reason", REASONS)
-def test_a_fetch_that_failed_says_why_and_whether_it_heals(reason):
+def test_a_fetch_that_failed_says_why_and_whether_it_heals(reason: str) -> None:
     seen = diagnose(replace(POD, fetch=failed(reason), server=NEW))
     assert (seen.fetched, seen.reason, seen.message) == ("False", reason, "why")
     assert seen.terminal is not REASONS[reason]

@@ -201,7 +201,7 @@ CASES: dict[str, tuple[list[Replica], dict[str, Any], list[tuple[str, str, str, 
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_each_rule_gives_its_steps(case):
+def test_each_rule_gives_its_steps(case: str) -> None:
     replicas, arguments, expected = CASES[case]
     assert steps(decided(*replicas, **arguments)) == expected
 
@@ -231,30 +231,31 @@ FAILURES: dict[str, tuple[Replica, tuple[str, str] | None, float | None]] = {
 
 
 @pytest.mark.parametrize("case", FAILURES)
-def test_an_update_fails_when_it_has_not_answered_in_time(case):
+def test_an_update_fails_when_it_has_not_answered_in_time(case: str) -> None:
     one, failure, recheck = FAILURES[case]
     decision = decided(one)
     found = decision.failure and (decision.failure.revision, decision.failure.reason)
     assert (found, decision.recheck) == (failure, recheck)
 
 
-def test_a_wait_names_what_it_is_for():
+def test_a_wait_names_what_it_is_for() -> None:
     lost = replica("a", "B", ready=False, previous="A", **OFFLINE)
     assert "node a, which went offline" in decided(lost, replica("b")).waits_for
     assert decided(replica("a", "B", ready=False), replica("b")).waits_for == "node a: Triton is loading the model"
     assert decided(replica("a"), paused=True).waits_for == "paused"
 
 
-def test_the_pod_of_former_figures_does_not_answer_for_the_new_ones():
+def test_the_pod_of_former_figures_does_not_answer_for_the_new_ones() -> None:
     """Else the next node would be taken away while this one's server is only about to be replaced."""
     one = replica("a", wanted="A")
     assert one.ready
-    grown = replace(one, deployment=replace(one.deployment, grant=plain(allocation("a", "2Gi"))))  # type: ignore[arg-type]
+    assert one.deployment is not None
+    grown = replace(one, deployment=replace(one.deployment, grant=plain(allocation("a", "2Gi"))))
     assert not grown.ready
     assert grown.serving
 
 
-def test_a_refused_pod_does_not_stand_for_one_that_runs():
+def test_a_refused_pod_does_not_stand_for_one_that_runs() -> None:
     one = replica("a", wanted="A")
     refused = replace(one.pods[0], name="z", phase="Failed", server=ContainerFacts())
     assert replace(one, pods=(*one.pods, refused)).ready

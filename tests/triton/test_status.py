@@ -168,7 +168,7 @@ READY: dict[str, tuple[View, str, str, str]] = {
 
 
 @pytest.mark.parametrize("case", READY)
-def test_ready_follows_its_rules(case):
+def test_ready_follows_its_rules(case: str) -> None:
     shown, value, reason, message = READY[case]
     found = status(shown, NOW)
     ready = conditions.find(found.conditions, "Ready")
@@ -192,14 +192,14 @@ STALLED: dict[str, tuple[View, str | None]] = {
 
 
 @pytest.mark.parametrize("case", STALLED)
-def test_stalled_is_there_only_for_what_never_heals(case):
+def test_stalled_is_there_only_for_what_never_heals(case: str) -> None:
     shown, reason = STALLED[case]
     found = conditions.find(status(shown, NOW).conditions, "Stalled")
     assert (found and found.reason) == reason
     assert found is None or found.status == "True"
 
 
-def test_a_transition_time_moves_with_the_status_alone():
+def test_a_transition_time_moves_with_the_status_alone() -> None:
     same, moved = (
         conditions.find(status(view(replica("a"), before=ready_before(value)), NOW).conditions, "Ready")
         for value in ("True", "False")
@@ -209,7 +209,7 @@ def test_a_transition_time_moves_with_the_status_alone():
     assert (same.last_transition_time, moved.last_transition_time) == (THEN, NOW)
 
 
-def test_the_worst_node_speaks_for_what_was_fetched_and_loaded():
+def test_the_worst_node_speaks_for_what_was_fetched_and_loaded() -> None:
     found = status(view(replica("a"), replica("b", ready=False, fetch=MISMATCH), offline("c")), NOW)
     fetched, loaded = (conditions.find(found.conditions, name) for name in ("Fetched", "Loaded"))
     assert fetched is not None
@@ -219,7 +219,7 @@ def test_the_worst_node_speaks_for_what_was_fetched_and_loaded():
     assert (loaded.status, loaded.reason) == ("Unknown", "DigestMismatch")
 
 
-def test_the_last_failure_stays_until_all_is_ready():
+def test_the_last_failure_stays_until_all_is_ready() -> None:
     failure = Failed("B", "a", "Loading", "not ready within 600 s")
     first = status(view(replica("a", wanted="B"), decision=Decision(failure=failure), failed={"B": "no"}), THEN)
     kept = Failure(node="a", revision="B", reason="Loading", message="not ready within 600 s", time=THEN)
@@ -231,7 +231,7 @@ def test_the_last_failure_stays_until_all_is_ready():
     assert [status(each, NOW).last_failure for each in (again, later, healed)] == [kept, kept, None]
 
 
-def test_a_status_is_its_own_fixed_point():
+def test_a_status_is_its_own_fixed_point() -> None:
     """Nothing is written at rest: drawn again from itself it is the same."""
     shown = view(replica("a"), replica("b", ready=False, fetch=MISMATCH), offline("c"))
     first = status(shown, THEN)
@@ -239,7 +239,7 @@ def test_a_status_is_its_own_fixed_point():
     assert status(again, NOW) == first
 
 
-def test_what_does_not_serve_is_listed_first_and_the_list_is_bounded():
+def test_what_does_not_serve_is_listed_first_and_the_list_is_bounded() -> None:
     many = [replica(f"n{number:03}") for number in range(MAX_NODES_LISTED + 5)]
     found = status(view(*many, replica("z", ready=False)), NOW)
     assert [found.nodes[0].node, found.nodes[1].node] == ["z", "n000"]
@@ -247,7 +247,7 @@ def test_what_does_not_serve_is_listed_first_and_the_list_is_bounded():
     assert (found.replicas, found.ready_replicas, found.offline_replicas) == (len(many) + 1, len(many), 0)
 
 
-def test_offline_nodes_are_named_and_counted():
+def test_offline_nodes_are_named_and_counted() -> None:
     found = status(view(replica("a"), *(offline(f"n{number}") for number in range(7))), NOW)
     connected = conditions.find(found.conditions, "NodesConnected")
     assert (
