@@ -49,12 +49,12 @@ def why_not(snapshot: Snapshot, model: Key) -> tuple[tuple[str, Refusal], ...]:
 
 def _plan(world: World) -> Plan:
     market = Market(world.nodes, world.ledger, world.chooser)
-    drafts = [_Draft(model, filters.ask(model, demand(model))) for model in _due(world.snapshot)]
+    drafts = [_Draft(model, filters.ask(model, world.chooser.same(demand(model)))) for model in _due(world.snapshot)]
     for draft in drafts:
         draft.triage = triage(world, draft.model, draft.asked)
     # Figures that change in place come before anything new: a replica must not lose its own node to a newcomer.
     for draft in drafts:
-        draft.assignments = [stay(world, replica, draft.asked) for replica in draft.triage.kept]
+        draft.assignments = [stay(world, replica) for replica in draft.triage.kept]
     slices = reservations.plans(world, market)
     models = {draft.model.metadata.key: _complete(world, market, draft) for draft in drafts}
     return Plan(models, slices, {name: _node(world, name) for name in world.nodes})

@@ -11,6 +11,8 @@ from littoral.api.gpuslice import Allocation, GPUSlice
 from littoral.api.workload import PodFacts
 from littoral.placement.nodes import NodeView
 from littoral.placement.snapshot import Key, Snapshot
+from littoral.placement.variants import Choice
+from littoral.slicing.provider import Refusal
 
 _NEVER = datetime.max.replace(tzinfo=UTC)
 
@@ -65,6 +67,8 @@ class Replica:
     allocation: Allocation
     """The one in its status, or the one adopted from its workload."""
     node: NodeView
+    choice: Choice | Refusal | None
+    """The variant it serves, or why none can; None where nobody knows its profile now, and so nothing can be said."""
 
 
 @dataclass(slots=True)

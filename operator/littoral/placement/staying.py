@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from littoral.api.gpuslice import Allocation
+from littoral.api.gpuslice import Allocation, GPUSlice
 from littoral.api.group import ANNOTATION_ASKED
 from littoral.api.inferencemodel import InferenceModel
 from littoral.placement.filters import STAY, Ask
@@ -27,10 +27,11 @@ def triage(world: World, model: InferenceModel, asked: Ask) -> Triage:
         if allocation is None:
             sorted_out.unbound[key[1]] = slice_
             continue
-        replica = Replica(key, slice_, allocation, world.node(allocation.node))
+        choice = _choice(world, slice_, allocation, asked)
+        replica = Replica(key, slice_, allocation, world.node(allocation.node), choice)
         if key in world.evicted or replica.node.presence == "Retired":
             sorted_out.released.append(key[1])
-        elif _fits(world, replica, asked):
+        elif _fits(replica, asked):
             sorted_out.kept.append(replica)
         else:
             sorted_out.drop(replica, world.workloads)
@@ -43,21 +44,19 @@ def triage(world: World, model: InferenceModel, asked: Ask) -> Triage:
     return sorted_out
 
 
-def _fits(world: World, replica: Replica, asked: Ask) -> bool:
+def _fits(replica: Replica, asked: Ask) -> bool:
     """Whether the user still wants it there. What cannot be known now (no Node, no profile) speaks for staying."""
     node = replica.node
     if node.facts is not None and node.edge is not None and any(refuses(asked, node) for refuses in STAY):
         return False
-    choice = _choice(world, replica, asked)
-    return not (isinstance(choice, Refusal) and choice.reason == "NoVariant")
+    return not (isinstance(replica.choice, Refusal) and replica.choice.reason == "NoVariant")
 
 
-def stay(world: World, replica: Replica, asked: Ask) -> Assignment:
+def stay(world: World, replica: Replica) -> Assignment:
     """The replica where it is: with the figures it has, or with new ones where the user changed them and they fit."""
-    slice_, allocation, node = replica.slice, replica.allocation, replica.node
-    choice = _choice(world, replica, asked)
+    slice_, allocation, node, choice = replica.slice, replica.allocation, replica.node, replica.choice
     known = choice if isinstance(choice, Choice) else None
-    note = _note(replica)
+    note = _note(slice_)
     # The slice's own spec holds until somebody asks for something else: another catalogue alone is no reason.
     request = slice_.spec if known is None or known.note == note else known.spec
     assignment = Assignment(
@@ -97,14 +96,13 @@ def alike(one: Allocation, other: Allocation) -> bool:
     return all(getattr(one, figure) == getattr(other, figure) for figure in _FIGURES)
 
 
-def _choice(world: World, replica: Replica, asked: Ask) -> Choice | Refusal | None:
-    """The replica's variant; None where nobody knows its profile now, and so nothing can be said against it."""
-    profile = world.snapshot.catalogue.get(replica.allocation.profile)
-    return None if profile is None else world.chooser.choose(asked.demand, profile, _note(replica))
+def _choice(world: World, slice_: GPUSlice, allocation: Allocation, asked: Ask) -> Choice | Refusal | None:
+    profile = world.snapshot.catalogue.get(allocation.profile)
+    return None if profile is None else world.chooser.choose(asked.demand, profile, _note(slice_))
 
 
-def _note(replica: Replica) -> str:
-    return replica.slice.metadata.annotations.get(ANNOTATION_ASKED, "")
+def _note(slice_: GPUSlice) -> str:
+    return slice_.metadata.annotations.get(ANNOTATION_ASKED, "")
 
 
 def _blocked(assignment: Assignment, why: str) -> Assignment:

@@ -116,15 +116,20 @@ class Chooser:
     """choose() and revisit(), remembered for one plan: like models on like devices choose alike."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[Demand, str, str], Choice | Refusal] = {}
+        self._known: dict[tuple[int, str, str], tuple[Demand, Choice | Refusal]] = {}
+        self._same: dict[Demand, Demand] = {}
+
+    def same(self, asked: Demand) -> Demand:
+        """The one object for equal demands, so that the rest goes by identity."""
+        return self._same.setdefault(asked, asked)
 
     def choose(self, asked: Demand, profile: Profile, note: str = "") -> Choice | Refusal:
         """The variant for a new replica, or that of a slice with `note`; profiles are of one catalogue."""
-        key = (asked, profile.name, note)
+        key = (id(asked), profile.name, note)
         known = self._known.get(key)
         if known is None:
-            known = self._known[key] = revisit(asked, profile, note)
-        return known
+            known = self._known[key] = asked, revisit(asked, profile, note)  # kept, so that its id stays its own
+        return known[1]
 
 
 def _choice(asked: Demand, index: int, want: Want, profile: Profile) -> Choice:

@@ -1,5 +1,8 @@
 """What one plan works on: the nodes with their ledgers, whose slices are whose, and what was over-committed."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from littoral.api.gpuslice import Allocation, GPUSlice
 from littoral.api.inferencemodel import InferenceModel
 from littoral.placement.ledger import Ledger, Slot, adopt, fill
@@ -21,23 +24,23 @@ class World:
         self.nodes = views(snapshot, found, self.ledger)
         self.workloads = Workloads(snapshot)
         self.chooser = Chooser()
-        self._owned: dict[Key, list[GPUSlice]] = {}
+        self._owned: dict[Key, list[tuple[GPUSlice, str]]] = {}
         self.reservations: list[GPUSlice] = []
         """Slices that users wrote."""
         self._elsewhere: dict[str, NodeView] = {}
         for key in sorted(snapshot.slices):
             slice_ = snapshot.slices[key]
-            owner = slice_.metadata.owner("InferenceModel")
+            owner = _controller(slice_)
             if owner is None:
                 self.reservations.append(slice_)
             else:
-                self._owned.setdefault((key[0], owner), []).append(slice_)
+                self._owned.setdefault((key[0], owner["name"]), []).append((slice_, owner.get("uid", "")))
         self.evicted = self._evict()
 
     def slices_of(self, model: InferenceModel) -> list[GPUSlice]:
         """The model's own slices, by name. Those of an earlier model of the same name are about to be collected."""
         uid = model.metadata.uid
-        return [each for each in self._owned.get(model.metadata.key, ()) if _owned_by(each, uid)]
+        return [each for each, owner in self._owned.get(model.metadata.key, ()) if owner in ("", uid) or not uid]
 
     def allocation(self, slice_: GPUSlice) -> Allocation | None:
         """The slice's allocation, or the one adopted from its workload."""
@@ -88,6 +91,9 @@ class World:
         return taken
 
 
-def _owned_by(slice_: GPUSlice, uid: str) -> bool:
-    refs = (ref for ref in slice_.metadata.owner_references if ref.get("controller"))
-    return all(not uid or ref.get("uid", uid) in ("", uid) for ref in refs)
+def _controller(slice_: GPUSlice) -> Mapping[str, Any] | None:
+    """The reference to the model that the slice is a replica of."""
+    for reference in slice_.metadata.owner_references:
+        if reference.get("controller") and reference["kind"] == "InferenceModel":
+            return reference
+    return None
