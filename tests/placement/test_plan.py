@@ -259,6 +259,7 @@ class TestWhatStays:
         before = the(snapshot)
         after = the(replace(snapshot, nodes={**snapshot.nodes, "a": replace(snapshot.nodes["a"], **change)}))
         assert (places(after), after.releases) == (places(before), ())
+        assert not any(assignment.blocked for assignment in after.assignments)
 
     def test_another_catalogue_changes_no_slice(self) -> None:
         snapshot = settled([t4("a")], [model("m")])
