@@ -1,12 +1,13 @@
 """`make demo-cache`: one file with all that the local cluster is made of, for a machine without internet.
 
-It holds the cache folder (programs, images) and the wheels of requirements.lock, so that neither Go, nor a package
+It holds the cache folder (programs, images, the example's archives) and the wheels of requirements.lock, so that neither Go, nor a package
 registry, nor debootstrap is needed there: only Python, and the tools that `rig.preflight` names. `make
 demo-cache-load` unpacks it with tar alone, because the Python environment is made from it.
 """
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tarfile
@@ -27,8 +28,11 @@ def pack(file: Path, cache: Path, progress: Progress) -> None:
 
     Binaries(cache).ensure(tuple(binaries.CATALOGUE), progress)
     kept = {images.build(name, cache, progress) for name in images.IMAGES}
+    progress("building the example's archives (usually 10 s)")
+    run([sys.executable, str(paths.REPOSITORY / "examples" / "plate-reader" / "build.py")], cache)
     progress("downloading the wheels of requirements.lock (usually 1 minute)")
-    _download_wheels(cache / WHEELS)
+    lock = ["--require-hashes", "--requirement", str(paths.REPOSITORY / "requirements.lock")]
+    run([sys.executable, "-m", "pip", "download", "--quiet", *lock, "--dest", str(cache / WHEELS)], cache)
     wanted = [path for path in sorted(cache.rglob("*")) if path.is_file() and belongs(path.relative_to(cache), kept)]
     size = sum(path.stat().st_size for path in wanted) // 2**20
     progress(f"writing {file}: {len(wanted)} files, {size} MiB before compression (usually 1 to 2 minutes)")
@@ -49,13 +53,9 @@ def belongs(path: Path, images: set[Path]) -> bool:
     return not path.name.startswith(_SKIPPED) and not path.name.endswith(_SKIPPED)
 
 
-def _download_wheels(folder: Path) -> None:
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--require-hashes", "--dest", str(folder)]
-    done = subprocess.run(
-        [*command, "--requirement", str(paths.REPOSITORY / "requirements.lock")],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+def run(command: list[str], cache: Path) -> None:
+    """Run a command that fills `cache`; raises RigError with its words if it fails."""
+    env = {**os.environ, "LITTORAL_CACHE": str(cache)}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
     if done.returncode != 0:
-        raise RigError(f"the wheels could not be downloaded: {done.stderr.strip()}")
+        raise RigError(f"{' '.join(command)}: {done.stderr.strip()}")

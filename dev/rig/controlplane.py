@@ -24,7 +24,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from rig import flags
+from rig import flags, proxies
 from rig.binaries import Binaries
 from rig.errors import with_log
 from rig.flags import Options, Ports
@@ -82,6 +82,7 @@ class ControlPlane:
         Raises RigError, with the end of the log, if a component ends or is not ready within 90 s.
         """
         programs = self._binaries.ensure(self.components, progress)
+        proxies.bypass([self.options.address])
         self.state.mkdir(parents=True, exist_ok=True)
         ports = free_ports(self.options.address)
         self._prepare(ports)

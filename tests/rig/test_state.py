@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from rig import bundle, imagestore, paths, states
+from rig import bundle, imagestore, paths, proxies, states
 from rig.waiting import until
 
 
@@ -74,3 +74,17 @@ def test_waiting_ends_with_the_failure_as_it_is_by_then() -> None:
     assert until(lambda: next(tries), timeout=5, interval=0, failure=AssertionError) == "value"
     with pytest.raises(TimeoutError, match="late"):
         until(lambda: False, timeout=0, failure=lambda: TimeoutError("late"))
+
+
+@pytest.mark.parametrize(
+    ("env", "expected"),
+    [
+        ({}, None),
+        ({"NO_PROXY": "a"}, "a"),
+        ({"HTTPS_PROXY": "http://p"}, "127.0.0.1,localhost,10.210.0.0/16"),
+        ({"https_proxy": "http://p", "NO_PROXY": "a,localhost"}, "a,localhost,127.0.0.1,10.210.0.0/16"),
+    ],
+)
+def test_a_proxy_is_not_taken_to_the_cluster(env: dict[str, str], expected: str | None) -> None:
+    proxies.bypass(["10.210.0.0/16"], env)
+    assert env.get("NO_PROXY") == expected
