@@ -3,7 +3,7 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from littoral.api.base import Condition
+from littoral.api.base import Condition, pending_conditions
 from littoral.api.conditions import Finding, find, merge
 
 EARLY = datetime(2026, 1, 1, tzinfo=UTC)
@@ -32,6 +32,12 @@ def test_the_time_stands_while_only_reason_and_message_change() -> None:
 
 def test_the_time_moves_with_the_status() -> None:
     (new,) = merge(BEFORE, [Finding("Ready", "Unknown", "Pending")], generation=1, now=LATE)
+    assert new.last_transition_time == LATE
+
+
+def test_the_first_finding_gives_the_default_conditions_their_time() -> None:
+    defaults = [Condition.model_validate(c) for c in pending_conditions("Loaded")["conditions"]]
+    (new,) = merge(defaults, [Finding("Loaded", "Unknown", "Starting")], generation=1, now=LATE)
     assert new.last_transition_time == LATE
 
 

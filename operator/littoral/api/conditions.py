@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Literal
 
-from littoral.api.base import Condition
+from littoral.api.base import PENDING, Condition
 
 READY: Final = "Ready"
 PLACED: Final = "Placed"
@@ -38,12 +38,15 @@ class Finding:
 def merge(
     existing: Sequence[Condition], findings: Iterable[Finding], *, generation: int, now: datetime
 ) -> tuple[Condition, ...]:
-    """The object's new conditions, in the findings' order; a time moves only when its status does."""
+    """The object's new conditions, in the findings' order; a time moves only when its status does.
+
+    What the CRD defaulted to has no time yet: the first finding gives it one, also where it says Unknown as well.
+    """
     before = {condition.type: condition for condition in existing}
     merged = []
     for finding in findings:
         old = before.get(finding.type)
-        moved = old is None or old.status != finding.status
+        moved = old is None or old.status != finding.status or old.last_transition_time == PENDING
         merged.append(
             Condition(
                 type=finding.type,
