@@ -1,8 +1,8 @@
 """`make demo-cache`: one file with all that the local cluster is made of, for a machine without internet.
 
-It holds the cache folder (programs, images, the example's archives) and the wheels of requirements.lock, so that neither Go, nor a package
-registry, nor debootstrap is needed there: only Python, and the tools that `rig.preflight` names. `make
-demo-cache-load` unpacks it with tar alone, because the Python environment is made from it.
+It holds the cache folder (programs, image layers, the example's archives) and the wheels of requirements.lock, so that
+neither Go, nor a package registry, nor debootstrap is needed there: only Python, and the tools that `rig.preflight`
+names. `make demo-cache-load` unpacks it with tar alone, because the Python environment is made from it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from rig.errors import RigError
 from rig.progress import Progress
 
 WHEELS = "wheels"
-_SKIPPED = ("rootfs-", "layer-", ".lock", ".part")
+_LAYER = "layer-"
 
 
 def pack(file: Path, cache: Path, progress: Progress) -> None:
@@ -27,13 +27,14 @@ def pack(file: Path, cache: Path, progress: Progress) -> None:
     from rig import images  # noqa: PLC0415  # builds need root on Linux; unpacking does not
 
     Binaries(cache).ensure(tuple(binaries.CATALOGUE), progress)
-    kept = {images.build(name, cache, progress) for name in images.IMAGES}
+    for name in images.IMAGES:
+        images.build(name, cache, progress)
     progress("building the example's archives (usually 10 s)")
     run([sys.executable, str(paths.REPOSITORY / "examples" / "plate-reader" / "build.py")], cache)
     progress("downloading the wheels of requirements.lock (usually 1 minute)")
     lock = ["--require-hashes", "--requirement", str(paths.REPOSITORY / "requirements.lock")]
     run([sys.executable, "-m", "pip", "download", "--quiet", *lock, "--dest", str(cache / WHEELS)], cache)
-    wanted = [path for path in sorted(cache.rglob("*")) if path.is_file() and belongs(path.relative_to(cache), kept)]
+    wanted = [path for path in sorted(cache.rglob("*")) if path.is_file() and belongs(path.relative_to(cache))]
     size = sum(path.stat().st_size for path in wanted) // 2**20
     progress(f"writing {file}: {len(wanted)} files, {size} MiB before compression (usually 1 to 2 minutes)")
     temporary = file.with_name(f".{file.name}.part")
@@ -44,13 +45,13 @@ def pack(file: Path, cache: Path, progress: Progress) -> None:
     progress(f"{file}: {file.stat().st_size // 2**20} MiB; there: make demo-cache-load FILE={file.name}")
 
 
-def belongs(path: Path, images: set[Path]) -> bool:
-    """True for what a bundle carries: of the images the finished ones of now, not what they were put together from."""
+def belongs(path: Path) -> bool:
+    """True for what a bundle carries. Images are put together from their layers in seconds, and unpacked likewise."""
     if path.parts[0].startswith("store-"):
-        return False  # made from the images in seconds
+        return False
     if path.parts[0] == "images":
-        return path.name in {image.name for image in images}
-    return not path.name.startswith(_SKIPPED) and not path.name.endswith(_SKIPPED)
+        return len(path.parts) == 2 and path.name.startswith(_LAYER)
+    return not path.name.startswith(".")
 
 
 def run(command: list[str], cache: Path) -> None:

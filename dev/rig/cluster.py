@@ -175,6 +175,7 @@ def _bring_up(
 
 
 def _cluster(state: Path, plan: Plan, specs: Sequence[NodeSpec], options: Options) -> Cluster:
+    proxies.bypass([plan.host_address, str(plan.supernet), str(plan.services)])
     nodes = {spec.name: RealNode(spec, index, plan, state / "nodes" / spec.name) for index, spec in enumerate(specs, 1)}
     return Cluster(state, plan, ControlPlane(state, options), nodes)
 
