@@ -188,8 +188,8 @@ async def test_a_right_manifest_is_admitted(client: Client, kind: str, changes: 
         ("InferenceModel", "Plate", "metadata.name"),
         ("InferenceModel", "plate.v7", "metadata.name becomes a Service's name"),
         ("InferenceModel", "7-plate", "metadata.name becomes a Service's name"),
-        ("InferenceModel", "p" * 41, "at most 40 lower case letters"),
-        ("EdgeNode", "n" * 64, "names of at most 63 characters"),
+        ("InferenceModel", "p" * 41, "40 at most"),
+        ("EdgeNode", "n" * 64, "at most 63 characters"),
     ],
 )
 async def test_a_wrong_name_is_refused(client: Client, kind: str, name: str, sentence: str) -> None:
