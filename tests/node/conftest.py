@@ -1,0 +1,50 @@
+from collections.abc import Callable, Iterator
+
+import pytest
+from tests.node import edge as edges
+from tests.node.edge import Edge
+
+from rig import cluster, states
+from rig.flags import Options
+from rig.fleet import DEMO_NODES
+from rig.progress import to_stderr
+
+# How soon a node that is cut off counts as offline: two of its heartbeats, where the default is five.
+GRACE = "--node-monitor-grace-period=20s"
+
+Namespaces = Callable[[], str]
+
+
+@pytest.fixture(scope="session")
+def edge(reaped: None, nodes_possible: None) -> Iterator[Edge]:
+    """Two unlike nodes and the operator, shared by all tests here: the demo's cluster, its offline grace shortened."""
+    state = states.make()
+    options = Options(extra={"kube-controller-manager": (GRACE,)})
+    try:
+        running = cluster.up(state, DEMO_NODES, options=options, progress=to_stderr)
+        with edges.running(running) as edge:
+            yield edge
+    finally:
+        cluster.down(state)
+
+
+@pytest.fixture(scope="module")
+def namespaces(edge: Edge) -> Iterator[Namespaces]:
+    """Makes namespaces at Pod Security level baseline; they go, with all that is in them, after the module."""
+    made: list[str] = []
+
+    def make() -> str:
+        labels = {"pod-security.kubernetes.io/enforce": "baseline"}
+        body = {"metadata": {"generateName": "test-", "labels": labels}}
+        made.append(edge.core.create_namespace(body).metadata.name)
+        return made[-1]
+
+    yield make
+    for name in made:
+        edge.core.delete_namespace(name)
+
+
+@pytest.fixture(scope="module")
+def namespace(namespaces: Namespaces) -> str:
+    """A namespace that the module's tests share."""
+    return namespaces()

@@ -1,0 +1,41 @@
+"""What the ledger grants and what the kubelet counts are the same: a device cut in four serves four."""
+
+import pytest
+from tests.node.edge import T4, Edge, condition
+from tests.node.models import manifest, multiplier, variant
+
+from rig.waiting import until
+
+pytestmark = pytest.mark.node
+
+QUARTER = {"memory": "3Gi", "compute": 25}
+
+
+def test_the_fifth_quarter_waits_with_its_reason_and_starts_when_one_goes(edge: Edge, namespace: str) -> None:
+    artifact = multiplier(2)
+    variants = [variant("any", ["t4"], edge.models.add(artifact), artifact.sha256)]
+    four = manifest("four", variants, slice=QUARTER, replicas=4, placement={"mode": "Replicas"})
+    edge.apply(namespace, four)
+    edge.await_ready(namespace, "four")
+    pods = edge.pods(namespace, "four")
+    seen = {edge.exec(pod, "printenv", "NVIDIA_VISIBLE_DEVICES").stdout.strip() for pod in pods}
+    assert seen == {"emulated-0", "emulated-1", "emulated-2", "emulated-3"}
+
+    edge.apply(namespace, manifest("fifth", variants, slice=QUARTER, node=T4))
+    waiting = edge.await_reason(namespace, "fifth", "NoUnitLeft")
+    assert condition(waiting, "Placed")["message"] == "1 node: 1 with all 4 nvidia.com/gpu in use"
+    assert edge.pods(namespace, "fifth") == []
+
+    edge.patch(namespace, "four", {"replicas": 3})
+    edge.await_ready(namespace, "fifth")
+    edge.await_ready(namespace, "four")
+    assert edge.infer(edge.pod(namespace, "fifth"), "fifth", 3) == 6
+    refused = [
+        p for p in edge.core.list_namespaced_pod(namespace).items if p.status.reason == "UnexpectedAdmissionError"
+    ]
+    assert refused == []
+    until(
+        lambda: len(edge.core.list_namespaced_pod(namespace).items) == 4,
+        timeout=30,
+        failure=lambda: AssertionError("the released replica's pod is still there"),
+    )
