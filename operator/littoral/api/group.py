@@ -35,7 +35,7 @@ ANNOTATION_REFRESH: Final = f"{GROUP}/refresh"
 """On an InferenceModel, written by `littoral rollout refresh`: part of the revision."""
 
 ANNOTATION_PREVIOUS: Final = f"{GROUP}/previous-revision"
-"""On a Deployment: the revision that served here before this one; what an update that fails is put back to."""
+"""On a Deployment: the last revision that answered here; what an update that fails is put back to."""
 
 FETCH_CONTAINER: Final = "fetch"
 SERVER_CONTAINER: Final = "triton"

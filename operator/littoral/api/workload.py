@@ -97,5 +97,5 @@ class DeploymentFacts:
     revision: str
     grant: Allocation | None
     previous: str = ""
-    """The revision that was ready here before this one, if any."""
+    """The last revision that answered here, if any did; another than the present one while that is on trial."""
     deleting: bool = False

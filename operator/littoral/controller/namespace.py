@@ -9,6 +9,7 @@ from collections import defaultdict
 
 from littoral.api.base import Metadata
 from littoral.controller import kinds
+from littoral.controller.kinds import Child
 from littoral.controller.store import Refused, Store
 from littoral.controller.writer import Writer
 from littoral.triton import storage
@@ -31,7 +32,12 @@ class Storage:
         volume_key = ("", volume["metadata"]["name"])
         claim_key = (namespace, claim["metadata"]["name"])
         async with self._locks[namespace]:
-            if self._store.get(kinds.VOLUMES, volume_key) is None:
+            live = self._store.get(kinds.VOLUMES, volume_key)
+            if isinstance(live, Child) and _bound_before(live) and self._store.get(kinds.CLAIMS, claim_key) is None:
+                # A volume that was bound once takes no other claim; what is on the nodes stays, and is found again.
+                await self._writer.delete(kinds.VOLUMES, volume_key, uid=live.metadata.uid)
+                return
+            if live is None:
                 await self._writer.create(kinds.VOLUMES, volume)
             if self._store.get(kinds.CLAIMS, claim_key) is None:
                 await self._writer.create(kinds.CLAIMS, claim)
@@ -47,3 +53,7 @@ class Storage:
             stale = reference.get("namespace") == namespace and key[1] != storage.volume_name(alive)
             if stale and not isinstance(volume, Refused):
                 await self._writer.delete(kinds.VOLUMES, key, uid=volume.metadata.uid)
+
+
+def _bound_before(volume: Child) -> bool:
+    return bool(volume.live["spec"].get("claimRef", {}).get("uid"))

@@ -23,6 +23,7 @@ from littoral.controller.model import Models
 from littoral.controller.namespace import Storage
 from littoral.controller.reconcile import Reconciler, enqueue_all
 from littoral.controller.reservation import Reservations
+from littoral.controller.revisions import Revisions
 from littoral.controller.slices import Slices
 from littoral.controller.store import PLAN, Store, Work
 from littoral.controller.watch import watch
@@ -39,6 +40,9 @@ logger = logging.getLogger(__name__)
 _EVENTS: Final = Resource("", "v1", "events", "Event", namespaced=True)
 _CONNECTIONS_BESIDE: Final = 16
 """Connections besides one for each worker: writes that go side by side, the Lease, the resync, Events."""
+
+_WATCHES_BEGUN: Final = 5.0
+"""Seconds from kopf's start to when all its watches have listed."""
 
 
 class NotInstalledError(Exception):
@@ -114,14 +118,15 @@ async def _work(
     store.synced = True
     queue.add(PLAN, Priority.HIGH)
     login = partial(transport.load, settings.kubeconfig, settings.context)
+    watching = ready or asyncio.Event()
     workers = run_workers(queue, reconciler, settings.workers, metrics=metrics, controller=lambda work: work.controller)
     async with asyncio.TaskGroup() as tasks:
         beside = [
             tasks.create_task(workers),
             tasks.create_task(events.run()),
-            tasks.create_task(_resync_often(client, store, queue, settings)),
+            tasks.create_task(_resync_often(client, store, queue, settings, watching)),
         ]
-        await watch(observe, login=login, namespace=settings.namespace, ready=ready or asyncio.Event(), stop=stop)
+        await watch(observe, login=login, namespace=settings.namespace, ready=watching, stop=stop)
         for task in beside:
             task.cancel()
 
@@ -134,7 +139,8 @@ def _reconciler(
     slices = Slices(store, writer)
     storage = Storage(store, writer)
     catalogue = CatalogueInForce(store, events)
-    models = Models(store, writer, slices=slices, storage=storage, catalogue=catalogue, fetch_image=fetch_image)
+    revisions = Revisions(store, writer, catalogue=catalogue, fetch_image=fetch_image)
+    models = Models(store, writer, slices=slices, storage=storage, revisions=revisions)
     return Reconciler(
         store,
         queue,
@@ -154,12 +160,12 @@ async def resync(client: Client, store: Store, queue: WorkQueue[Work], namespace
     """
     for kind in KINDS:
         resource = kind.resource
-        listed: set[Key] = set()
+        work: set[Work] = set()
 
-        def take(body: Mapping[str, Any], *, resource: Resource = resource, listed: set[Key] = listed) -> set[Work]:
+        def take(body: Mapping[str, Any], *, resource: Resource = resource, work: set[Work] = work) -> Key:
+            work |= store.apply(resource, body)
             meta = body["metadata"]
-            listed.add((meta.get("namespace", ""), meta["name"]))
-            return store.apply(resource, body)
+            return meta.get("namespace", ""), meta["name"]
 
         try:
             listing = await client.list(
@@ -174,14 +180,19 @@ async def resync(client: Client, store: Store, queue: WorkQueue[Work], namespace
             raise NotInstalledError(
                 f"the cluster has no {missing}: install config/ (kubectl apply -k config)"
             ) from None
-        work = store.sweep(resource, listed, int(listing.resource_version)).union(*listing.items)
+        work |= store.sweep(resource, set(listing.items), int(listing.resource_version))
         enqueue_all(queue, work, Priority.LOW)
 
 
-async def _resync_often(client: Client, store: Store, queue: WorkQueue[Work], settings: Settings) -> None:
-    """The resync at intervals; one that fails is tried again at the next."""
+async def _resync_often(
+    client: Client, store: Store, queue: WorkQueue[Work], settings: Settings, watching: asyncio.Event
+) -> None:
+    """The resync at intervals; the first when the watches have begun, for what went between the LIST and them."""
+    await watching.wait()
+    pause = _WATCHES_BEGUN
     while True:
-        await asyncio.sleep(settings.resync * random.uniform(0.9, 1.1))  # noqa: S311 - spreads load, guards nothing
+        await asyncio.sleep(pause)
+        pause = settings.resync * random.uniform(0.9, 1.1)  # noqa: S311 - spreads load, guards nothing
         try:
             await resync(client, store, queue, settings.namespace)
         except Exception:

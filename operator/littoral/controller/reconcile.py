@@ -18,9 +18,8 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from littoral.accelerators.discovery import selected
-from littoral.api import group
-from littoral.api.base import Condition
-from littoral.api.conditions import READY, STALLED, find
+from littoral.api import conditions, group
+from littoral.api.conditions import READY, STALLED, Finding, find
 from littoral.api.edgenode import EdgeNode
 from littoral.api.inferencemodel import InferenceModel, InferenceModelStatus
 from littoral.controller import edgenode, kinds
@@ -49,6 +48,8 @@ _NODE_HOLD: Final = 1.0
 """Seconds between two statuses of one EdgeNode: a hundred slices bound to it make one write."""
 _PROBLEM_RETRY: Final = 60.0
 """Seconds until a write that was refused for its content is tried again."""
+_SOON: Final = 0.01
+"""Seconds until the next visit of what has just been given up: then it is put back."""
 _PROGRESS: Final = frozenset({"Pending", "Starting", "Fetching", "Fetched", "Loading", "Updating"})
 
 
@@ -79,6 +80,7 @@ class Reconciler:
         self._planned_for: dict[Key, Any] = {}
         self._next_plan = 0.0
         self._written: dict[Work, float] = {}
+        self._unread: dict[Key, tuple[str, int, str]] = {}
 
     async def __call__(self, work: Work) -> float | None:
         """Reconcile one key; the seconds after which it wants to be looked at again, if it does."""
@@ -139,6 +141,7 @@ class Reconciler:
             return await self._unreadable(key, model)
         if model is None or model.metadata.deletion_timestamp is not None:
             self._written.pop(work, None)
+            self._models.gone(key)
             return None  # what it owns is the garbage collector's
         mine = self._plan.models.get(key)
         if mine is None or self._planned_for.get(key) != planning_inputs(model):
@@ -146,14 +149,23 @@ class Reconciler:
             return None
         visit = await self._models.visit(model, mine)
         delay = await self._report(work, visit)
-        if visit.error is not None:
-            return _PROBLEM_RETRY
-        return delay
+        if visit.error is None:
+            return delay
+        if visit.problem is None:
+            raise visit.error  # time may mend it: again after the key's back-off
+        return _PROBLEM_RETRY
 
     async def _report(self, work: Work, visit: Visit) -> float | None:
-        """Write the model's status where it changed; when to look again."""
-        latest: InferenceModel | None = self._store.get(kinds.MODELS, (work.namespace, work.name))
-        model = latest if isinstance(latest, InferenceModel) else visit.model
+        """Write the model's status where it changed; when to look again.
+
+        It is about the spec that the visit saw: should another have come meanwhile, the next visit speaks of that.
+        """
+        model = visit.model
+        latest = self._store.get(kinds.MODELS, (work.namespace, work.name))
+        if not isinstance(latest, InferenceModel) or latest.metadata.uid != model.metadata.uid:
+            return None
+        model = model.model_copy(update={"status": latest.status})
+        again = _SOON if visit.decision.failure is not None else visit.decision.recheck
         view = View(
             model, visit.plan, visit.replicas, visit.decision, visit.failed,
             revision.model_revision(visit.model), visit.problem,
@@ -161,15 +173,15 @@ class Reconciler:
         new = status(view, utcnow())
         patch = status_patch(model.status, new)
         if not patch:
-            return visit.decision.recheck
+            return again
         hold = self._hold(work, new)
         if hold > 0:
-            return hold
+            return hold if again is None else min(hold, again)
         key = model.metadata.key
         await self._writer.patch_status(kinds.MODELS, key, patch, uid=model.metadata.uid)
         self._written[work] = time.monotonic()
         self._tell(model, new)
-        return visit.decision.recheck
+        return again
 
     def _hold(self, work: Work, new: InferenceModelStatus) -> float:
         """The seconds for which this status may wait for the next step."""
@@ -189,20 +201,19 @@ class Reconciler:
             self._events.record(_subject(model), "Warning", ready.reason, ready.message)
 
     async def _unreadable(self, key: Key, model: Refused) -> float | None:
-        """Say on the object what of it cannot be read; it is looked at again when it changes."""
-        generation = model.metadata.generation
-        finding = Condition(
-            type=READY,
-            status="False",
-            reason="InvalidSpec",
-            message=model.message,
-            observed_generation=generation,
-            last_transition_time=utcnow(),
-        )
-        stalled = finding.model_copy(update={"type": STALLED, "status": "True"})
-        dumped = [c.model_dump(mode="json", by_alias=True) for c in (finding, stalled)]
-        patch = {"observedGeneration": generation, "conditions": dumped}
-        await self._writer.patch_status(kinds.MODELS, key, patch, uid=model.metadata.uid)
+        """Say on the object, once for each of its states, what of it cannot be read."""
+        meta = model.metadata
+        if self._unread.get(key) == (meta.uid, meta.generation, model.message):
+            return None
+        findings = [Finding(READY, "False", "InvalidSpec", model.message)]
+        others = (conditions.PLACED, conditions.FETCHED, conditions.LOADED, conditions.NODES_CONNECTED)
+        findings += [Finding(name, "Unknown", "InvalidSpec", "the spec cannot be read") for name in others]
+        findings.append(Finding(STALLED, "True", "InvalidSpec", model.message))
+        merged = conditions.merge((), findings, generation=meta.generation, now=utcnow())
+        dumped = [condition.model_dump(mode="json", by_alias=True) for condition in merged]
+        patch = {"observedGeneration": meta.generation, "conditions": dumped}
+        await self._writer.patch_status(kinds.MODELS, key, patch, uid=meta.uid)
+        self._unread[key] = (meta.uid, meta.generation, model.message)
         return None
 
     # Nodes

@@ -2,6 +2,7 @@
 
 from littoral.api.conditions import BOUND, Finding, merge
 from littoral.api.gpuslice import GPUSlice, GPUSliceStatus
+from littoral.api.quantity import to_mib
 from littoral.controller import kinds
 from littoral.controller.slices import Slices
 from littoral.controller.store import Refused, Store, utcnow
@@ -24,8 +25,11 @@ class Reservations:
         if not isinstance(existing, GPUSlice) or mine is None or existing.metadata.deletion_timestamp is not None:
             return
         if mine.allocation is not None:
-            if existing.status.allocation is None:
-                await self._slices.bind_assumed(existing, mine.allocation)
+            enough = to_mib(mine.allocation.memory) >= to_mib(
+                existing.spec.memory
+            )  # else it was planned for another spec
+            if existing.status.allocation is None and enough:
+                await self._slices.reserve(existing, mine.allocation)
             return
         finding = Finding(BOUND, "False", mine.reason, mine.message)
         generation = existing.metadata.generation
@@ -36,4 +40,5 @@ class Reservations:
         )
         patch = status_patch(existing.status, new)
         if patch:
-            await self._writer.patch_status(kinds.SLICES, key, patch, uid=existing.metadata.uid)
+            meta = existing.metadata
+            await self._writer.patch_status(kinds.SLICES, key, patch, uid=meta.uid, version=meta.resource_version)

@@ -1,9 +1,11 @@
 """The ledger's writes: slices made, bound, re-bound, stamped and released.
 
-A bind carries the slice's uid and resourceVersion. From the moment it is begun until it has ended the store assumes it,
-so that no plan made meanwhile gives the same memory away.
+A bind carries the slice's uid and resourceVersion. From the moment the visit that makes it begins, before anything is
+awaited, the store assumes it, so that no plan made meanwhile gives the same memory away; and where the API server's
+answer was lost, until a later visit knows what became of it.
 """
 
+from collections.abc import Collection, Iterable
 from typing import Any, Final
 
 from littoral.api import group
@@ -12,6 +14,8 @@ from littoral.api.conditions import BOUND, Finding, merge
 from littoral.api.gpuslice import Allocation, GPUSlice, GPUSliceSpec, GPUSliceStatus
 from littoral.api.inferencemodel import InferenceModel
 from littoral.controller import kinds
+from littoral.controller.errors import ApiError, Unavailable
+from littoral.controller.kinds import Key
 from littoral.controller.store import Store, utcnow
 from littoral.controller.writer import Writer, status_patch
 from littoral.placement.results import Assignment
@@ -21,95 +25,134 @@ _TIMES: Final = ("bound_at", "started_at", "updated_at")
 
 
 class Slices:
-    """Writes GPUSlices."""
+    """Reads and writes GPUSlices."""
 
     def __init__(self, store: Store, writer: Writer) -> None:
         self._store = store
         self._writer = writer
+        self._assumed: dict[Key, set[Key]] = {}
+        """By model: the slices that are counted as bound and are not known to be."""
 
-    async def bound(self, model: InferenceModel, assignment: Assignment) -> GPUSlice:
-        """The replica's slice, made and bound if it is not; its allocation is what it runs on now."""
+    def get(self, key: Key) -> GPUSlice | None:
+        """The slice as it was last read, whatever is assumed of it; None where there is none that can be read."""
+        found = self._store.seen(kinds.SLICES, key)
+        return found if isinstance(found, GPUSlice) else None
+
+    def assume(self, model: InferenceModel, assignments: Iterable[Assignment]) -> None:
+        """Count what the plan gives the model as bound, and no longer what it does not give."""
+        doubtful = self._assumed.get(model.metadata.key, set())
+        namespace = model.metadata.namespace
+        unbound = [
+            a for a in assignments if (namespace, a.slice) in doubtful or not self._is_bound((namespace, a.slice))
+        ]
+        keys = {(model.metadata.namespace, a.slice) for a in unbound}
+        self.settle(model.metadata.key, keep=keys)
+        self._assumed[model.metadata.key] = keys
+        for assignment in unbound:
+            key = (model.metadata.namespace, assignment.slice)
+            existing = self.get(key)
+            desired = _manifest(model, assignment)
+            assumed = GPUSlice(
+                metadata=existing.metadata if existing else Metadata.model_validate(desired["metadata"]),
+                spec=GPUSliceSpec.model_validate(desired["spec"]),
+                status=GPUSliceStatus(allocation=assignment.current or assignment.target),
+            )
+            self._store.assume(kinds.SLICES, key, assumed)
+
+    def settle(self, model: Key, *, keep: Collection[Key]) -> None:
+        """End what is assumed for the model, but for `keep`."""
+        for key in self._assumed.pop(model, set()):
+            if key not in keep:
+                self._store.forget(kinds.SLICES, key)
+
+    async def bound(self, model: InferenceModel, assignment: Assignment) -> None:
+        """Make and bind the replica's slice, unless it is; it has been assumed."""
         key = (model.metadata.namespace, assignment.slice)
-        existing: GPUSlice | None = self._store.get(kinds.SLICES, key)
-        if existing is not None and existing.status.allocation is not None and existing.metadata.uid:
-            return existing
+        if key not in self._assumed.get(model.metadata.key, ()):
+            return
+        try:
+            await self._bound(model, assignment)
+        except Unavailable:
+            raise  # it may have happened: assumed until the next visit
+        except ApiError:
+            self._known(model, key)
+            raise
+        self._known(model, key)
+
+    def _known(self, model: InferenceModel, key: Key) -> None:
+        self._assumed.get(model.metadata.key, set()).discard(key)
+        self._store.forget(kinds.SLICES, key)
+
+    async def _bound(self, model: InferenceModel, assignment: Assignment) -> None:
         granted = assignment.current or assignment.target
         if granted is None:
-            raise RuntimeError(f"the plan has nothing for slice {key}")
-        desired = _manifest(model, assignment)
-        assumed = GPUSlice(
-            metadata=existing.metadata if existing is not None else Metadata.model_validate(desired["metadata"]),
-            spec=GPUSliceSpec.model_validate(desired["spec"]),
-            status=GPUSliceStatus(allocation=granted),
-        )
-        self._store.assume(kinds.SLICES, key, assumed)
-        try:
-            if existing is None or not existing.metadata.uid:
-                existing = GPUSlice.model_validate(await self._writer.create(kinds.SLICES, desired))
-            return await self.bind(existing, granted)
-        finally:
-            self._store.forget(kinds.SLICES, key)
+            return
+        existing = self.get((model.metadata.namespace, assignment.slice))
+        if existing is None:
+            body = await self._writer.create(kinds.SLICES, _manifest(model, assignment))
+            existing = GPUSlice.model_validate(body)
+        if existing.status.allocation is None:  # else it is ours of an earlier attempt whose answer was lost
+            await self.bind(existing, granted)
 
-    async def bind_assumed(self, existing: GPUSlice, granted: Allocation) -> GPUSlice:
-        """Bind a slice that is there, counted as bound from the moment the write is begun."""
+    async def bind(self, existing: GPUSlice, granted: Allocation) -> None:
+        """Write the allocation; Conflict where the slice has changed since it was read."""
+        allocation = granted.model_copy(update={"bound_at": granted.bound_at or utcnow()})
+        await self._write(existing, allocation)
+
+    async def reserve(self, existing: GPUSlice, granted: Allocation) -> None:
+        """Bind a slice that a user wrote, counted as bound from the moment the write is begun."""
         key = existing.metadata.key
         assumed = existing.model_copy(update={"status": GPUSliceStatus(allocation=granted)})
         self._store.assume(kinds.SLICES, key, assumed)
         try:
-            return await self.bind(existing, granted)
+            await self.bind(existing, granted)
         finally:
             self._store.forget(kinds.SLICES, key)
 
-    async def bind(self, existing: GPUSlice, granted: Allocation) -> GPUSlice:
-        """Write the allocation; Conflict where the slice has changed since it was read."""
-        now = utcnow()
-        allocation = granted.model_copy(update={"bound_at": granted.bound_at or now})
-        return await self._write(existing, allocation, bound_finding(allocation))
-
-    async def cut_over(self, existing: GPUSlice, assignment: Assignment) -> GPUSlice:
+    async def cut_over(self, existing: GPUSlice, assignment: Assignment) -> None:
         """Before the Deployment moves: stamp the time of the cutover and take the plan's figures where they are new."""
         current = existing.status.allocation
+        if current is None:
+            return
         target = assignment.target or current
-        if current is None or target is None:
-            raise RuntimeError(f"slice {existing.metadata.key} is not bound")
-        spec = assignment.request
-        if target is not current and spec != existing.spec:
+        meta = existing.metadata
+        asked = meta.annotations.get(group.ANNOTATION_ASKED)
+        if assignment.target is not None and (assignment.request, assignment.asked) != (existing.spec, asked):
             patch = {
                 "metadata": {"annotations": {group.ANNOTATION_ASKED: assignment.asked}},
-                "spec": spec.model_dump(mode="json", by_alias=True),
+                "spec": assignment.request.model_dump(mode="json", by_alias=True),
             }
-            existing = GPUSlice.model_validate(
-                await self._writer.patch(kinds.SLICES, existing.metadata.key, patch, uid=existing.metadata.uid)
-            )
+            existing = GPUSlice.model_validate(await self._writer.patch(kinds.SLICES, meta.key, patch, uid=meta.uid))
         times = {name: getattr(current, name) for name in _TIMES} | {"updated_at": utcnow()}
-        allocation = target.model_copy(update=times)
-        return await self._write(existing, allocation, bound_finding(allocation))
+        await self._write(existing, target.model_copy(update=times))
 
-    async def started(self, existing: GPUSlice) -> GPUSlice:
+    async def started(self, existing: GPUSlice) -> None:
         """Stamp when the server was first ready: from now on the slice is never taken from it."""
-        assert existing.status.allocation is not None  # noqa: S101 - only bound slices start
         patch = {"allocation": {"startedAt": utcnow().isoformat().replace("+00:00", "Z")}}
-        body = await self._writer.patch_status(kinds.SLICES, existing.metadata.key, patch, uid=existing.metadata.uid)
-        return GPUSlice.model_validate(body)
-
-    async def release(self, key: kinds.Key) -> None:
-        """Delete the slice, and with it what runs on it; Conflict where it has changed since the plan was made."""
-        existing: GPUSlice | None = self._store.get(kinds.SLICES, key)
-        if existing is None or not existing.metadata.uid:
-            return
-        version = self._store.version(kinds.SLICES, key)
-        await self._writer.delete(kinds.SLICES, key, uid=existing.metadata.uid, version=version)
-
-    async def _write(self, existing: GPUSlice, allocation: Allocation, finding: Finding) -> GPUSlice:
         meta = existing.metadata
+        await self._writer.patch_status(kinds.SLICES, meta.key, patch, uid=meta.uid)
+
+    async def release(self, existing: GPUSlice) -> None:
+        """Delete the slice, and with it what runs on it; Conflict where it has changed since it was read."""
+        meta = existing.metadata
+        if meta.uid:
+            version = meta.resource_version or None
+            await self._writer.delete(kinds.SLICES, meta.key, uid=meta.uid, version=version)
+
+    def _is_bound(self, key: Key) -> bool:
+        found = self.get(key)
+        return found is not None and found.status.allocation is not None
+
+    async def _write(self, existing: GPUSlice, allocation: Allocation) -> None:
+        meta = existing.metadata
+        finding = bound_finding(allocation)
         merged = merge(existing.status.conditions, [finding], generation=meta.generation, now=utcnow())
         new = GPUSliceStatus(
             observed_generation=meta.generation, phase="Bound", conditions=merged, allocation=allocation
         )
         patch = status_patch(existing.status, new)
-        version = self._store.version(kinds.SLICES, meta.key) or meta.resource_version
-        body = await self._writer.patch_status(kinds.SLICES, meta.key, patch, uid=meta.uid, version=version)
-        return GPUSlice.model_validate(body)
+        version = meta.resource_version or None
+        await self._writer.patch_status(kinds.SLICES, meta.key, patch, uid=meta.uid, version=version)
 
 
 def bound_finding(allocation: Allocation) -> Finding:

@@ -23,6 +23,7 @@ from pydantic import ValidationError
 
 from littoral.api.base import Metadata
 from littoral.api.gpuslice import GPUSlice
+from littoral.api.inferencemodel import InferenceModel
 from littoral.api.workload import DeploymentFacts, NodeFacts, PodFacts
 from littoral.controller import kinds
 from littoral.controller.client import Resource
@@ -87,10 +88,10 @@ class Store:
         entry = self._entries[resource].get(key)
         return None if entry is None else entry.value
 
-    def version(self, resource: Resource, key: Key) -> str | None:
-        """The resourceVersion last seen, for writes that must not meet a newer object."""
+    def seen(self, resource: Resource, key: Key) -> Any | None:
+        """The object as it was last read, whatever is assumed of it; None or Refused as `get` has them."""
         entry = self._entries[resource].get(key)
-        return None if entry is None else str(entry.version)
+        return None if entry is None else entry.value
 
     def values(self, resource: Resource) -> dict[Key, Any]:
         """All projections of a kind that can be read, assumed ones included; a copy that stays as it is."""
@@ -196,7 +197,7 @@ class Store:
     # What follows from a change
 
     def _consequences(self, resource: Resource, key: Key, old: Any, new: Any) -> Iterator[Work]:
-        if old == new:
+        if _same(old, new):
             return
         value = new if new is not None else old
         if resource == kinds.NODES:
@@ -252,6 +253,19 @@ class Store:
             if allocation is not None and allocation.node == node:
                 model = _model_of(kinds.SLICES, entry.value)
                 yield Work("Slice", *key) if model is None else Work("Model", *model)
+
+
+def _same(old: Any, new: Any) -> bool:
+    """Whether nothing changed that anybody looks at: a model's status is written here, and a reason for nothing."""
+    if isinstance(old, InferenceModel) and isinstance(new, InferenceModel):
+        return bool(wish(old) == wish(new))
+    return bool(old == new)
+
+
+def wish(model: InferenceModel) -> Any:
+    """What the user says of a model."""
+    meta = model.metadata
+    return model.spec, meta.annotations, meta.labels, meta.deletion_timestamp
 
 
 def _ready(node: Any) -> str | None:

@@ -5,16 +5,19 @@ server-side apply with its uid, and only when something of it differs from what 
 """
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
-from littoral.api.base import ApiModel
+from littoral.api.base import ApiModel, Metadata
 from littoral.controller.client import Client, Resource
 from littoral.controller.drift import Tolerated
 from littoral.controller.errors import AlreadyExists, Conflict, NotFound
 from littoral.controller.kinds import SLICES, Child, Key
-from littoral.controller.store import PLAN, Store, Work
+from littoral.controller.store import PLAN, Refused, Store, Work
 from littoral.controller.transport import Json
+
+logger = logging.getLogger(__name__)
 
 
 class NameConflictError(Exception):
@@ -22,13 +25,15 @@ class NameConflictError(Exception):
 
 
 class Writer:
-    """Writes through the client, remembers in the store, enqueues what follows."""
+    """Writes through the client, remembers in the store, enqueues what others changed meanwhile."""
 
     def __init__(self, client: Client, store: Store, enqueue: Callable[[Iterable[Work]], None]) -> None:
         self._client = client
         self._store = store
         self._enqueue = enqueue
         self._tolerated = Tolerated()
+        self._right: dict[tuple[Resource, Key], tuple[bytes, Any]] = {}
+        """What was found to be as it should: the child's bytes, and what its desired form was made of."""
 
     async def create(self, resource: Resource, body: Json) -> Json:
         """POST; NameConflictError where the name is taken by an object that is not ours.
@@ -45,22 +50,30 @@ class Writer:
                     f"{resource.kind} {meta['name']} exists and is not Littoral's: "
                     "rename it or the object that needs the name"
                 ) from None
-        self.seen(resource, answer)
+            self.seen(resource, answer)
+            return answer
+        self._store.apply(resource, answer)
+        self._tolerated.learn(resource.kind, body, answer)
         return answer
 
-    async def ensure(self, resource: Resource, desired: Json, live: Child | None) -> bool:
-        """Make the child what it should be; whether anything had to be written."""
+    async def ensure(self, resource: Resource, key: Key, inputs: Any, build: Callable[[], Json]) -> None:
+        """Make the child what `build` says, a function of `inputs`: what was found right is not built again."""
+        live = self._store.get(resource, key)
         if live is None:
-            answer = await self.create(resource, desired)
-            self._tolerated.learn(resource.kind, desired, answer)
-            return True
-        if self._tolerated.first_difference(resource.kind, desired, live.live) is None:
-            return False
+            await self.create(resource, build())
+            return
+        if not isinstance(live, Child) or self._right.get((resource, key)) == (live.packed, inputs):
+            return
+        desired = build()
+        difference = self._tolerated.first_difference(resource.kind, desired, live.live)
+        if difference is None:
+            self._right[resource, key] = (live.packed, inputs)
+            return
+        logger.info("%s %s/%s: %s is to change", resource.kind, *key, difference)
         body = {**desired, "metadata": {**desired["metadata"], "uid": live.metadata.uid}}
         answer = await self._client.apply(resource, body)
         self._tolerated.learn(resource.kind, desired, answer)
-        self.seen(resource, answer)
-        return True
+        self._store.apply(resource, answer)
 
     async def patch_status(
         self, resource: Resource, key: Key, status: Mapping[str, Any], *, uid: str, version: str | None = None
@@ -69,7 +82,11 @@ class Writer:
         answer = await self._client.patch_status(
             resource, key[0] or None, key[1], status, uid=uid, resource_version=version
         )
-        self.seen(resource, answer)
+        before = self._store.seen(resource, key)
+        if before is None or isinstance(before, Refused) or _touched(before.metadata, answer["metadata"]):
+            self.seen(resource, answer)
+        else:
+            self._store.apply(resource, answer)
         return answer
 
     async def patch(self, resource: Resource, key: Key, patch: Mapping[str, Any], *, uid: str) -> Json:
@@ -114,17 +131,21 @@ def merge_patch(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any
 
 
 def status_patch(old: ApiModel, new: ApiModel) -> dict[str, Any]:
-    """What to merge into an object's status so that it says `new`."""
-    dumps = [one.model_dump(mode="json", by_alias=True, exclude_none=True) for one in (old, new)]
-    return merge_patch(*dumps)
+    """What to merge into an object's status so that it says `new`, zeros included: columns show what is written."""
+    there = old.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_unset=True)
+    return merge_patch(there, new.model_dump(mode="json", by_alias=True, exclude_none=True))
 
 
-async def together(*writes: Awaitable[Any]) -> None:
-    """Run writes side by side to their ends; then raise the first failure, if any: one node never holds up others."""
+async def side_by_side(*writes: Awaitable[Any]) -> list[BaseException]:
+    """Run writes to their ends, at the same time; what failed of them."""
     outcomes = await asyncio.gather(*writes, return_exceptions=True)
-    for outcome in outcomes:
-        if isinstance(outcome, BaseException):
-            raise outcome
+    return [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
+
+
+def _touched(before: Metadata, now: Mapping[str, Any]) -> bool:
+    """Whether the answer to a write of the status shows more than that: somebody changed the object meanwhile."""
+    kept = (before.uid, before.generation, dict(before.annotations), dict(before.labels))
+    return kept != (now["uid"], now.get("generation", 0), now.get("annotations") or {}, now.get("labels") or {})
 
 
 def _owners(body: Mapping[str, Any]) -> set[str]:

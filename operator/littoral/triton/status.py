@@ -206,7 +206,12 @@ def _stalled(view: View) -> Finding | None:
         return Finding(conditions.STALLED, "True", view.problem.reason, view.problem.message)
     if _given_up(view):
         message = next(view.failed[r.wanted] for r in view.replicas if r.wanted in view.failed)
-        return Finding(conditions.STALLED, "True", "UpdateFailed", f"{message}; change the spec to try again")
+        return Finding(
+            conditions.STALLED,
+            "True",
+            "UpdateFailed",
+            f"{message}; change the variant or run `littoral rollout refresh` to try again",
+        )
     for replica in view.replicas:
         seen = replica.diagnosis
         if replica.connected and seen.terminal and not replica.serving:

@@ -1,0 +1,102 @@
+"""A model's ControllerRevisions: what its revisions were resolved to, frozen when first needed and read ever after."""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final
+
+from littoral.accelerators.catalogue import Catalogue
+from littoral.api.inferencemodel import InferenceModel
+from littoral.controller import kinds
+from littoral.controller.kinds import Child
+from littoral.controller.store import Store
+from littoral.controller.writer import Writer
+from littoral.placement.results import Assignment
+from littoral.triton import revision
+from littoral.triton.errors import Unservable
+from littoral.triton.revision import Frozen
+from littoral.triton.rollout import Replica
+
+_HISTORY: Final = 10
+"""Kept of a model beyond those in use, as Deployments keep ReplicaSets by default."""
+
+
+class Revisions:
+    """Reads and writes them."""
+
+    def __init__(self, store: Store, writer: Writer, *, catalogue: Callable[[], Catalogue], fetch_image: str) -> None:
+        self._store = store
+        self._writer = writer
+        self._catalogue = catalogue
+        self._fetch_image = fetch_image
+
+    def frozen(self, model: InferenceModel) -> dict[str, Frozen]:
+        """The model's revisions by name; one that cannot be read, being somebody else's, is none."""
+        found = {}
+        for name, child in self._children(model).items():
+            try:
+                found[name] = revision.read(child.live)
+            except (KeyError, TypeError, ValueError):
+                continue
+        return found
+
+    def given_up(self, model: InferenceModel) -> dict[str, str]:
+        """The revisions given up, with why, as the status remembers them; those that nothing keeps are forgotten."""
+        latest = self._store.get(kinds.MODELS, model.metadata.key)
+        noted = (latest if isinstance(latest, InferenceModel) else model).status.failed_revisions
+        kept = self._children(model)
+        return {name: why for name, why in noted.items() if name in kept}
+
+    async def freeze(self, model: InferenceModel, assignments: Iterable[Assignment]) -> list[Unservable]:
+        """Freeze what is wanted and is not yet, with the present catalogue and fetch image; what cannot be, and why."""
+        children = self._children(model)
+        number = max((int(child.live.get("revision", 0)) for child in children.values()), default=0)
+        variants = {variant.name: variant for variant in model.spec.variants}
+        wanted = {revision.revision_name(model, variants[a.variant], a.profile): a for a in assignments}
+        refused = []
+        for name, assignment in sorted(wanted.items()):
+            if name in children:
+                continue
+            number += 1
+            try:
+                profile = self._catalogue().get(assignment.profile)
+                if profile is None:
+                    message = f"the catalogue has no profile {assignment.profile!r} any more"
+                    raise Unservable("UnknownProfile", message)  # noqa: TRY301 - one way out for all that cannot be
+                variant = variants[assignment.variant]
+                new = revision.freeze(model, variant, profile, fetch_image=self._fetch_image, number=number)
+            except Unservable as error:
+                refused.append(error)
+                continue
+            await self._writer.create(kinds.REVISIONS, revision.controller_revision(model, new))
+        return refused
+
+    async def forget_old(self, model: InferenceModel, replicas: Iterable[Replica]) -> None:
+        """Delete the oldest that nothing runs, wants or would be put back to."""
+        children = self._children(model)
+        if len(children) <= _HISTORY:
+            return
+        used: set[str] = set()
+        for replica in replicas:
+            used.add(replica.wanted)
+            if replica.deployment is not None:
+                used |= {replica.deployment.revision, replica.deployment.previous}
+        unused = [child for name, child in children.items() if name not in used]
+        unused.sort(key=lambda child: int(child.live.get("revision", 0)), reverse=True)
+        for child in unused[_HISTORY:]:
+            await self._writer.delete(kinds.REVISIONS, child.metadata.key, uid=child.metadata.uid)
+
+    def _children(self, model: InferenceModel) -> dict[str, Child]:
+        children = self._store.of_model(kinds.REVISIONS, model.metadata.key)
+        return {name: child for name, child in children.items() if isinstance(child, Child)}
+
+
+def fallbacks(frozen: Mapping[str, Frozen], given_up: Iterable[str]) -> dict[str, str]:
+    """For each revision given up: the newest of the same variant and profile that was not."""
+    bad = set(given_up)
+    found = {}
+    for name in bad & frozen.keys():
+        mine = frozen[name]
+        same = [f for f in frozen.values() if (f.variant, f.profile) == (mine.variant, mine.profile)]
+        good = [f for f in same if f.name not in bad and f.number < mine.number]
+        if good:
+            found[name] = max(good, key=lambda f: f.number).name
+    return found
