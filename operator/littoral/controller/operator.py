@@ -126,6 +126,7 @@ async def _work(
             tasks.create_task(events.run()),
             tasks.create_task(_resync_often(client, store, queue, settings, watching)),
         ]
+        await asyncio.sleep(0)  # the workers are there first: kopf waits 5 s, at its end, for tasks that came after it
         await watch(observe, login=login, namespace=settings.namespace, ready=watching, stop=stop)
         for task in beside:
             task.cancel()
