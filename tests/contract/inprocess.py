@@ -1,0 +1,165 @@
+"""The operator in a thread of the test, on a line to the API server that fails at chosen writes.
+
+A thread and not a process: a life takes a tenth of a second, and which write was its last is known.
+"""
+
+import asyncio
+import contextlib
+import gc
+import threading
+import time
+import warnings
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Literal, Self
+
+from kubernetes.aio.client.configuration import Configuration
+
+from littoral.api import group
+from littoral.controller import operator, transport
+from littoral.controller.client import Client
+from littoral.controller.election import LEASES
+from littoral.controller.errors import ApiError, NotFound, Unavailable
+from littoral.controller.transport import Call, Json, Transport
+from littoral.settings import Settings
+from littoral.telemetry.metrics import Metrics
+
+Fault = Literal["none", "dies", "loses answers"]
+FETCH_IMAGE: Final = "fetch.test/littoral:1"
+_BESIDES: Final = frozenset({"leases", "events"})
+"""Writes that are not counted: nothing is concluded from them."""
+_START_SECONDS: Final = 30.0
+
+
+class Line(Transport):
+    """A transport that counts the writes that were done, and fails at every nth of them.
+
+    "dies": from that moment no answer reaches the operator and nothing that it sends is done.
+    "loses answers": that answer does not arrive; the operator lives on.
+    """
+
+    def __init__(
+        self,
+        configuration: Configuration,
+        metrics: Metrics,
+        *,
+        fault: Fault,
+        nth: int,
+        writes: list[str],
+        dead: threading.Event,
+    ) -> None:
+        super().__init__(configuration, metrics)
+        self._fault = fault
+        self._nth = nth
+        self.writes = writes
+        self.dead = dead
+
+    async def _attempt(self, call: Call) -> Json:
+        await self._if_dead(call)
+        answer = await super()._attempt(call)
+        await self._if_dead(call)
+        if call.method == "GET" or call.resource in _BESIDES:
+            return answer
+        self.writes.append(str(call))
+        if self._fault != "none" and len(self.writes) % self._nth == 0:
+            if self._fault == "loses answers":
+                raise Unavailable(str(call), "the test lost the answer")
+            self.dead.set()
+            await self._if_dead(call)
+        return answer
+
+    async def _if_dead(self, call: Call) -> None:
+        if not self.dead.is_set():
+            return
+        if call.resource == "leases":
+            raise ApiError(str(call), "the process is dead")  # else its end would wait for the release
+        await asyncio.get_running_loop().create_future()
+
+
+class InProcess:
+    """One life of the operator: from `async with` to its end, or to the death that the fault brings."""
+
+    def __init__(
+        self,
+        account: Path,
+        *,
+        fault: Fault = "none",
+        nth: int = 1,
+        fetch_image: str = FETCH_IMAGE,
+        resync: float = 600.0,
+    ) -> None:
+        self._settings = Settings(
+            kubeconfig=account, fetch_image=fetch_image, health_host="127.0.0.1", health_port=0, resync=resync
+        )
+        self._fault: Fault = fault
+        self._nth = nth
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._live()), name="operator")
+        self._dead = threading.Event()
+        self.writes: list[str] = []
+        """Its writes so far, in the order in which they were answered."""
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stop: asyncio.Event | None = None
+        self._ready: asyncio.Event | None = None
+        self._error: BaseException | None = None
+
+    @property
+    def died(self) -> bool:
+        """Whether the fault ended it."""
+        return self._dead.is_set()
+
+    async def __aenter__(self) -> Self:
+        self._thread.start()
+        deadline = time.monotonic() + _START_SECONDS
+        while not (self.died or (self._ready is not None and self._ready.is_set())):
+            if not self._thread.is_alive() or time.monotonic() > deadline:
+                raise self._error or TimeoutError("the operator does not watch yet")
+            await asyncio.sleep(0.01)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._loop is not None and self._stop is not None and not self.died:
+            self._loop.call_soon_threadsafe(self._stop.set)
+        while self._thread.is_alive():
+            await asyncio.sleep(0.01)
+        if self.died:
+            self._bury()
+        if self._error is not None and error is None:
+            raise self._error
+
+    def _bury(self) -> None:
+        """Let go of its sockets, as the kernel does with a process's; collected at any later time they would warn there."""
+        self._loop = self._stop = self._ready = None
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ResourceWarning)
+            gc.collect()
+
+    async def _live(self) -> None:
+        self._loop, self._stop, self._ready = asyncio.get_running_loop(), asyncio.Event(), asyncio.Event()
+        running = asyncio.create_task(
+            operator.run(self._settings, stop=self._stop, ready=self._ready, connect=self._connect)
+        )
+        while not running.done() and not self.died:
+            await asyncio.sleep(0.005)
+        if self.died:
+            running.cancel()
+        try:
+            with contextlib.suppress(asyncio.CancelledError):
+                await running
+        except BaseException as failure:  # noqa: BLE001 (raised where the thread is waited for)
+            self._error = failure
+
+    async def _connect(self, settings: Settings, metrics: Metrics) -> Client:
+        configuration = await transport.load(settings.kubeconfig)
+        line = Line(
+            configuration, metrics, fault=self._fault, nth=self._nth, writes=self.writes, dead=self._dead
+        )
+        return Client(line)
+
+
+async def expire_lease(client: Client) -> None:
+    """What fifteen seconds do to the Lease of an operator that died."""
+    with contextlib.suppress(NotFound):
+        lease = await client.get(LEASES, group.OPERATOR_NAMESPACE, group.LEASE_NAME)
+        await client.delete(LEASES, group.OPERATOR_NAMESPACE, group.LEASE_NAME, uid=lease["metadata"]["uid"])
