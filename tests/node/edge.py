@@ -24,7 +24,7 @@ from rig.binaries import Binaries
 from rig.cluster import Cluster
 from rig.errors import RigError
 from rig.images import IMAGES
-from rig.operator import Kubectl, Operator, install, service_account_kubeconfig
+from rig.operator import NAMESPACE, Kubectl, Operator, install, service_account_kubeconfig
 from rig.waiting import until
 
 T4, JETSON = "edge-t4", "edge-jetson"
@@ -218,10 +218,12 @@ def at(found: Mapping[str, Any], node: str) -> Object:
     return next(dict(replica) for replica in found["status"]["nodes"] if replica["node"] == node)
 
 
-def catalogue() -> Object:
-    """The example's ConfigMap with one entry more: the cpu profile on the Triton image that is on the nodes."""
-    extension: Object = yaml.safe_load((demo.EXAMPLE / "catalogue.yaml").read_text(encoding="utf-8"))
-    cpu = {
+def cpu_profile() -> Object:
+    """An extension of the catalogue: the cpu profile on the Triton image that is on the nodes.
+
+    Applied by a manager of its own into the ConfigMap that the example applies: neither takes the other's entry away.
+    """
+    profile = {
         "name": "cpu",
         "family": "cpu",
         "sharing": ["cpu"],
@@ -234,8 +236,12 @@ def catalogue() -> Object:
             "securityContext": {"runAsUser": 1000, "runAsGroup": 1000, "fsGroup": 1000},
         },
     }
-    extension["data"]["cpu.yaml"] = yaml.safe_dump({"profiles": [cpu]})
-    return extension
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": group.CATALOGUE_CONFIGMAP, "namespace": NAMESPACE},
+        "data": {"cpu.yaml": yaml.safe_dump({"profiles": [profile]})},
+    }
 
 
 @contextmanager
@@ -243,8 +249,9 @@ def running(cluster: Cluster) -> Iterator[Edge]:
     """The operator beside `cluster`, with the emulated catalogue, the Jetson's EdgeNode and a server of models."""
     kubectl = Kubectl(cluster.kubeconfig)
     install(kubectl)
-    kubectl("apply", "--server-side", "-f", "-", stdin=json.dumps(catalogue()))
-    kubectl("apply", "--server-side", "-f", str(demo.EXAMPLE / "edgenode.yaml"))
+    for name in ("catalogue.yaml", "edgenode.yaml"):
+        kubectl("apply", "--server-side", "-f", str(demo.EXAMPLE / name))
+    kubectl("apply", "--server-side", "--field-manager=test", "-f", "-", stdin=json.dumps(cpu_profile()))
     kubeconfig = service_account_kubeconfig(kubectl, cluster.state / "operator.kubeconfig")
     models = ModelServer(cluster.host_address)
     models.start()

@@ -1,26 +1,23 @@
 """How models reach the node, and what never does."""
 
 import json
+from collections.abc import Iterator
 
 import pytest
 from tests.node.conftest import Namespaces
 from tests.node.edge import JETSON, T4, Edge, condition
-from tests.node.models import CONFIG, Artifact, archive, code, manifest, multiplier, variant
+from tests.node.models import CONFIG, Artifact, ModelServer, archive, code, manifest, multiplier, variant
 
 from littoral.api import group
 from rig.waiting import until
 
 pytestmark = pytest.mark.node
 
-NOWHERE = "http://127.0.0.1:9/model.tar"
-"""Port 9 (discard) of the pod itself: nobody listens."""
-
 BAD = {
     # name: (reason, what the sentence says, whether it never heals by itself)
     "mismatch": ("DigestMismatch", "is not what was promised", True),
     "escape": ("ArchiveUnsafe", "../escaped", True),
-    "larger": ("TooLarge", "larger", True),
-    "unreachable": ("SourceUnreachable", "Connection refused", False),
+    "larger": ("TooLarge", "more than the 1024 bytes that its size declares", True),
     "nowhere": ("SourceUnreachable", "404", False),
 }
 
@@ -31,41 +28,29 @@ def fetched(pod: object) -> dict[str, object]:
     return report
 
 
-def test_a_warm_restart_needs_no_source(edge: Edge, namespace: str) -> None:
-    artifact = multiplier(11)
-    edge.serve(namespace, "warm", artifact, node=T4)
-    edge.await_ready(namespace, "warm")
-    first = edge.pod(namespace, "warm")
-    assert fetched(first)["models"][0]["source"] == "fetched"  # type: ignore[index]
-    asked = edge.models.requests.count(f"/{artifact.name}")
-    edge.models.stop()
-    try:
-        edge.core.delete_namespaced_pod(first.metadata.name, namespace)
-        edge.await_model(namespace, "warm", lambda m: m["status"]["readyReplicas"] == 0, "without a replica")
-        edge.await_ready(namespace, "warm")
-        second = edge.pod(namespace, "warm")
-        assert second.metadata.uid != first.metadata.uid
-        assert edge.infer(second, "warm", 2) == 22
-        report = fetched(second)
-        assert report["models"][0]["source"] == "cache"  # type: ignore[index]
-        assert report["kept"] == [artifact.sha256]
-    finally:
-        edge.models.start()
-    assert edge.models.requests.count(f"/{artifact.name}") == asked == 1
+@pytest.fixture(scope="module")
+def away(edge: Edge) -> Iterator[ModelServer]:
+    """A web server whose address is known and that does not listen yet."""
+    server = ModelServer(edge.cluster.host_address)
+    server.start()
+    server.stop()
+    yield server
+    server.stop()
 
 
 @pytest.fixture(scope="module")
-def bad(edge: Edge, namespaces: Namespaces) -> str:
+def bad(edge: Edge, namespaces: Namespaces, away: ModelServer) -> str:
     """A namespace with a model for each way to fail, and a healthy one between them."""
     namespace = namespaces()
     good, large = multiplier(13), multiplier(15)
     unsafe = archive("unsafe.tar", {"config.pbtxt": CONFIG.encode(), "1/model.py": code(1), "../escaped": b"out"})
+    late = multiplier(21)
     sources = {
+        "away": variant("any", ["cpu"], away.add(late), late.sha256),
         "mismatch": variant("any", ["cpu"], edge.models.add(multiplier(17)), "0" * 64),
         "escape": variant("any", ["cpu"], edge.models.add(unsafe), unsafe.sha256),
         "larger": variant("any", ["cpu"], edge.models.add(large), large.sha256, size="1Ki"),
         "healthy": variant("any", ["cpu"], edge.models.add(good), good.sha256),
-        "unreachable": variant("any", ["cpu"], NOWHERE, good.sha256[::-1]),
         "nowhere": variant("any", ["cpu"], edge.models.add(good) + ".absent", good.sha256[::-1]),
     }
     for name, source in sources.items():
@@ -110,19 +95,51 @@ def test_the_node_keeps_nothing_of_what_was_refused_and_others_serve_beside_it(e
     assert len(edge.events(bad, "mismatch")) == 1
 
 
+def test_a_warm_restart_needs_no_source(edge: Edge, namespace: str) -> None:
+    artifact = multiplier(11)
+    edge.serve(namespace, "warm", artifact, node=T4)
+    edge.await_ready(namespace, "warm")
+    first = edge.pod(namespace, "warm")
+    assert fetched(first)["models"][0]["source"] == "fetched"  # type: ignore[index]
+    asked = edge.models.requests.count(f"/{artifact.name}")
+    edge.models.stop()
+    try:
+        edge.core.delete_namespaced_pod(first.metadata.name, namespace)
+        edge.await_model(namespace, "warm", lambda m: m["status"]["readyReplicas"] == 0, "without a replica")
+        edge.await_ready(namespace, "warm")
+        second = edge.pod(namespace, "warm")
+        assert second.metadata.uid != first.metadata.uid
+        assert edge.infer(second, "warm", 2) == 22
+        report = fetched(second)
+        assert report["models"][0]["source"] == "cache"  # type: ignore[index]
+        assert report["kept"] == [artifact.sha256]
+    finally:
+        edge.models.start()
+    assert edge.models.requests.count(f"/{artifact.name}") == asked == 1
+
+
 def test_a_file_carried_to_the_node_is_served_with_a_generated_config(edge: Edge, namespaces: Namespaces) -> None:
     namespace = namespaces()
     carried = Artifact("carried.py", code(19))
     imports = edge.node_folder(JETSON, namespace) / "import" / "usb"
     imports.mkdir(parents=True)
     (imports / carried.name).write_bytes(carried.data)
-    before = len(edge.models.requests)
     only = variant("any", ["cpu"], f"file:///import/usb/{carried.name}", carried.sha256)
     edge.apply(namespace, manifest("carried", [only], node=JETSON))
     edge.await_ready(namespace, "carried")
     pod = edge.pod(namespace, "carried")
     assert edge.infer(pod, "carried", 2) == 38
-    assert len(edge.models.requests) == before
+    assert fetched(pod)["models"][0]["source"] == "fetched"  # type: ignore[index]
     config = edge.exec(pod, "cat", f"{group.REPOSITORY_MOUNT}/carried/config.pbtxt").stdout
     assert 'backend: "python"' in config
     assert "KIND_CPU" in config
+
+
+def test_a_source_that_is_down_is_tried_until_it_is_up(edge: Edge, bad: str, away: ModelServer) -> None:
+    found = edge.await_reason(bad, "away", "SourceUnreachable")
+    assert "Connection refused" in condition(found, "Ready")["message"]
+    assert condition(found, "Stalled")["status"] == ""
+    assert [event.reason for event in edge.events(bad, "away")] == ["SourceUnreachable"]
+    away.start()
+    edge.await_ready(bad, "away")
+    assert edge.infer(edge.pod(bad, "away"), "away", 1) == 21
