@@ -7,6 +7,7 @@ runs on the CPU. The cluster stays up afterwards, with the operator and the web 
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -20,8 +21,9 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
+from rig import choice, operator, paths, preflight
 from rig import cluster as local
-from rig import operator, paths
+from rig.choice import Kind
 from rig.cluster import Cluster
 from rig.errors import RigError
 from rig.fleet import DEMO_NODES
@@ -64,7 +66,7 @@ def run(image: Path | None) -> int:
     steps = Steps()
     timings = Timings(steps)
     with timings.step("the cluster: a control plane and two nodes"):
-        cluster = local.up(paths.cluster_state(), DEMO_NODES, progress=steps)
+        cluster = bring_up(steps)
     kubectl = operator.Kubectl(cluster.kubeconfig, steps)
     with timings.step("the operator: CRDs, roles, and the process under its own ServiceAccount"):
         start_operator(cluster, kubectl)
@@ -77,14 +79,34 @@ def run(image: Path | None) -> int:
         read = {pod["spec"]["nodeName"]: ask(pod, picture) for pod in serving_pods(kubectl)}
     report(kubectl, read, timings)
     print(closing(cluster))
-    return 0 if len(read) == len(DEMO_NODES) and all(read.values()) else 1
+    silent = [node.name for node in DEMO_NODES if not read.get(node.name)]
+    if silent:
+        print(f"\nNo text was read off {picture} on {' and '.join(silent)}.", file=sys.stderr)
+    return 1 if silent else 0
+
+
+def bring_up(steps: Steps) -> Cluster:
+    """The embedded cluster with the demo's nodes, once this machine has what it needs.
+
+    Raises RigError: NothingToRunOn and ToolsMissing as `make cluster` does.
+    """
+    chosen = choice.choose(os.environ, choice.this_machine())
+    if chosen.kind is not Kind.EMBEDDED:
+        raise RigError(
+            f"the demo runs on {Kind.EMBEDDED.value}, and what there is here is {chosen.kind.value}."
+            " LITTORAL_CLUSTER=embedded chooses the former (Linux, root); for the latter see examples/plate-reader"
+        )
+    preflight.check(steps, yes=os.environ.get("YES") == "1", log=paths.state_root() / "logs" / "preflight.log")
+    return local.up(paths.cluster_state(), DEMO_NODES, progress=steps)
 
 
 def start_operator(cluster: Cluster, kubectl: operator.Kubectl) -> None:
-    """Install it from config/ and start it, unless it runs."""
+    """Install it from config/ and start it; one of an earlier demo makes room, for it may be of older code."""
     operator.install(kubectl)
     kubeconfig = operator.service_account_kubeconfig(kubectl, cluster.state / "operator.kubeconfig")
-    operator.Operator(cluster.state, kubeconfig).start()
+    process = operator.Operator(cluster.state, kubeconfig)
+    process.stop()
+    process.start()
 
 
 def build_archives() -> Path:
@@ -136,7 +158,7 @@ def await_ready(kubectl: operator.Kubectl, steps: Steps) -> None:
         nonlocal said
         model = json.loads(kubectl("get", "inferencemodel", MODEL, f"--namespace={NAMESPACE}", "-o", "json"))
         status = model.get("status", {})
-        ready = next((c for c in status.get("conditions", ()) if c["type"] == "Ready"), {})
+        ready: Mapping[str, str] = next((c for c in status.get("conditions", ()) if c["type"] == "Ready"), {})
         words = f"{ready.get('reason', 'Pending')}: {ready.get('message', '')}"
         if words != said:
             said = words
@@ -173,24 +195,29 @@ def ask(pod: Mapping[str, Any], picture: Path) -> list[dict[str, Any]]:
 
 def report(kubectl: operator.Kubectl, read: Mapping[str, list[dict[str, Any]]], timings: Timings) -> None:
     """The closing tables."""
-    console = Console(width=120) if not sys.stdout.isatty() else Console()
+    # A pipe has no width of its own; a narrow terminal gets folded cells, never cut ones.
+    console = Console() if sys.stdout.isatty() else Console(width=100)
     model = json.loads(kubectl("get", "inferencemodel", MODEL, f"--namespace={NAMESPACE}", "-o", "json"))
     slices = json.loads(kubectl("get", "gpuslices", f"--namespace={NAMESPACE}", "-o", "json"))["items"]
     allocations = {item["metadata"]["name"]: item["status"]["allocation"] for item in slices}
-    table = Table("Node", "Slice", "Model", "Variant", "Why", "Runs on", "Read")
+    table = Table(show_lines=True)
+    for column in ("Node", "Slice", "Model", "Why this variant", "Runs on", "Read"):
+        table.add_column(column, overflow="fold")
     for replica in model["status"]["nodes"]:
         allocation = allocations[replica["slice"]]
-        share = f"{allocation['memory']}, {allocation['compute']} %"
-        texts = "\n".join(f"{text['text']} ({text['score']:.2f})" for text in read.get(replica["node"], ()))
         kind = allocation["profile"].removeprefix("emulated-")
         table.add_row(
-            replica["node"], f"{replica['slice']}\n{share}", MODEL, replica["variant"], replica["why"],
-            f"CPU (emulated {kind})", texts or "nothing",
-        )  # fmt: skip
+            replica["node"],
+            f"{replica['slice']}\n{allocation['memory']}, {allocation['compute']} %",
+            f"{MODEL}\nvariant {replica['variant']}",
+            replica["why"],
+            f"CPU (emulated\n{kind})",
+            "\n".join(f"{text['text']} ({text['score']:.2f})" for text in read.get(replica["node"], ())) or "nothing",
+        )
     console.print(table)
     took = Table("Step", "Seconds")
     for name, seconds in timings.taken:
-        took.add_row(name, f"{seconds:.1f}")
+        took.add_row(name.partition(" (")[0], f"{seconds:.1f}")
     took.add_row("all", f"{timings.steps.seconds:.1f}")
     console.print(took)
 
