@@ -8,7 +8,7 @@ CACHE = $${LITTORAL_CACHE:-$${XDG_CACHE_HOME:-$$HOME/.cache}/littoral}
 FILE = littoral-cache.tgz
 
 .DEFAULT_GOAL := help
-.PHONY: help venv cluster cluster-down demo demo-cache demo-cache-load crds lint test test-long
+.PHONY: help venv cluster cluster-down demo demo-cache demo-cache-load crds lint test test-long bench
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
@@ -49,3 +49,6 @@ test: $(STAMP) ## all tests but the long ones; ARGS="--tier pure -k name" narrow
 
 test-long: $(STAMP) ## the tests that take minutes each
 	@$(PY) -m rig test --tier long $(ARGS)
+
+bench: $(STAMP) ## what models cost on a KWOK fleet: requests, CPU, memory, seconds; ARGS="--sizes 100"
+	@$(PY) -m rig bench $(ARGS)

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,8 @@ _NAMESPACE = "bench"
 _WRITERS = 8
 _REST_SECONDS = 60.0
 _CHANGES = 40
+_SETTLED_SECONDS = 8.0
+"""The operator's second LIST, when its watches have begun, is before the first model."""
 _TIMEOUT = 900.0
 
 
@@ -108,11 +111,16 @@ def _measure(plane: ControlPlane, _kwok: Kwok, size: int, progress: Progress) ->
     kubectl("apply", "--server-side", "-f", str(example))
     kubectl("create", "namespace", _NAMESPACE)
     kubeconfig = operator.service_account_kubeconfig(kubectl, plane.state / "operator.kubeconfig")
-    with operator.Operator(plane.state, kubeconfig, quiet=True) as running, Observer(plane.kubeconfig, _NAMESPACE) as seen:
+    observer = Observer(plane.kubeconfig, _NAMESPACE)
+    with operator.Operator(plane.state, kubeconfig, quiet=True) as running, observer as seen:
         process = psutil.Process(running.pid)
         audit = Audit(plane.audit_log)
+        audit.quiet_since(_SETTLED_SECONDS)
         result.memory_start = _mib(process)
-        _create(plane, seen, result, process, audit, progress)
+        cpu = _cpu(process)
+        _create(plane, seen, result, audit, progress)
+        result.cpu = _cpu(process) - cpu
+        result.cpu_per_model_ms = 1000 * result.cpu / size
         _rest(result, audit, progress)
         _change(plane, seen, result, progress)
         template = seen.any_deployment()
@@ -122,12 +130,9 @@ def _measure(plane: ControlPlane, _kwok: Kwok, size: int, progress: Progress) ->
     return result
 
 
-def _create(
-    plane: ControlPlane, seen: Observer, result: Result, process: psutil.Process, audit: Audit, progress: Progress
-) -> None:
+def _create(plane: ControlPlane, seen: Observer, result: Result, audit: Audit, progress: Progress) -> None:
     """All models at once, by parallel writers, until the operator has nothing left to do."""
     size = result.models
-    cpu = sum(process.cpu_times()[:2])
     audit.mark()
     begun = time.monotonic()
     _write(plane, [_model(number) for number in range(size)], "littoral.dev/v1alpha1", "inferencemodels")
@@ -138,8 +143,6 @@ def _create(
     result.ready = seen.wait(lambda: len(seen.ready) == size, _TIMEOUT) - begun
     progress(f"  all Ready after {result.ready:.1f} s")
     result.drained = audit.quiet_since(2.0) - begun
-    result.cpu = sum(process.cpu_times()[:2]) - cpu
-    result.cpu_per_model_ms = 1000 * result.cpu / size
     result.requests = dict(sorted(audit.since_mark().items()))
     result.requests_per_model = sum(result.requests.values()) / size
 
@@ -162,16 +165,24 @@ def _change(plane: ControlPlane, seen: Observer, result: Result, progress: Progr
         custom = kubernetes.client.CustomObjectsApi(api)
         for round_, number in enumerate(chosen):
             name = f"model-{number}"
-            seen.wait(lambda name=name: name in seen.ready, _TIMEOUT)
+            seen.wait(partial(_is_ready, seen, name), _TIMEOUT)
             before = seen.revision_of(name)
             begun = time.monotonic()
             body = {"spec": {"version": f"change-{round_}"}}
             custom.patch_namespaced_custom_object("littoral.dev", "v1alpha1", _NAMESPACE, "inferencemodels", name, body)
-            shown = seen.wait(lambda name=name, before=before: seen.revision_of(name) != before, 60.0)
+            shown = seen.wait(partial(_has_moved, seen, name, before), 60.0)
             taken.append(1000 * (shown - begun))
     result.change_p50_ms = statistics.median(taken)
     result.change_p95_ms = statistics.quantiles(taken, n=20)[-1]
     progress(f"  one change: p50 {result.change_p50_ms:.0f} ms, p95 {result.change_p95_ms:.0f} ms")
+
+
+def _is_ready(seen: Observer, name: str) -> bool:
+    return name in seen.ready
+
+
+def _has_moved(seen: Observer, name: str, revision: str) -> bool:
+    return seen.revision_of(name) != revision
 
 
 def _delete(plane: ControlPlane, seen: Observer, result: Result, progress: Progress) -> None:
@@ -201,9 +212,7 @@ def _write(plane: ControlPlane, bodies: list[dict[str, Any]], api_version: str, 
     with kube.client(plane.kubeconfig) as api, ThreadPoolExecutor(_WRITERS) as pool:
 
         def post(body: dict[str, Any]) -> None:
-            api.call_api(
-                "POST", f"{api.configuration.host}{path}", {"Content-Type": "application/json"}, body
-            ).read()
+            api.call_api("POST", f"{api.configuration.host}{path}", {"Content-Type": "application/json"}, body).read()
 
         list(pool.map(post, bodies))
 
@@ -289,6 +298,10 @@ class Audit:
 
         until(probe, timeout=_TIMEOUT, interval=0.25, failure=lambda: RigError("the operator never came to rest"))
         return last
+
+
+def _cpu(process: psutil.Process) -> float:
+    return float(sum(process.cpu_times()[:2]))
 
 
 def _mib(process: psutil.Process) -> float:

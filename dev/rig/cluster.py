@@ -119,7 +119,7 @@ def down(state: Path, *, keep_logs: bool = False) -> list[str]:
         for bulk in (*state.glob("nodes/*/containerd"), state / "etcd"):
             shutil.rmtree(bulk, ignore_errors=True)
     elif state.exists():
-        shutil.rmtree(state)
+        shutil.rmtree(state, onerror=_unless_gone)
         removed.append(f"folder {state}")
     return removed
 
@@ -218,3 +218,9 @@ def _snapshotter(state: Path) -> str:
     )
     shutil.rmtree(scratch)
     return "overlayfs" if done.returncode == 0 else "native"
+
+
+def _unless_gone(_function: object, _path: str, failure: tuple[type[BaseException], BaseException, object]) -> None:
+    """Two runs may reap what a third one left: what is gone already is as good as removed."""
+    if not isinstance(failure[1], FileNotFoundError):
+        raise failure[1]

@@ -1,8 +1,8 @@
 """The nodes of `make cluster` and `make demo`: two machines of different kinds, both emulated.
 
-edge-t4 says what it is by the labels that NVIDIA's feature discovery writes; edge-jetson carries none, as Jetsons do, and
-is declared by its EdgeNode. Each advertises one device, cut in equal shares, through the emulated device plugin; the
-profiles behind them are in examples/plate-reader/catalogue.yaml.
+edge-t4 says what it is by the labels that NVIDIA's feature discovery writes; edge-jetson carries none, as Jetsons do,
+and is declared by its EdgeNode. Each advertises one device, cut in equal shares, through the emulated device plugin;
+the profiles behind them are in examples/plate-reader/catalogue.yaml.
 """
 
 from __future__ import annotations

@@ -89,6 +89,7 @@ REFUSED: tuple[tuple[str, Mapping[str, Any], str], ...] = (
     ("InferenceModel", {"variants.0.source.sha256": f"sha256:{DIGEST}"}, "spec.variants[0].source.sha256"),
     ("InferenceModel", {"variants.0.source.uri": "s3://models/plate.onnx"}, "spec.variants[0].source.uri"),
     ("InferenceModel", {"variants.0.source.uri": "file:///etc/passwd"}, "spec.variants[0].source.uri"),
+    ("InferenceModel", {"variants.0.source.uri": "file:///import/../../etc/passwd"}, "cannot contain '..'"),
     ("InferenceModel", {"variants.0.source.uri": "https://models.example"}, "spec.variants[0].source.uri"),
     ("InferenceModel", {"variants.0.source.size": "large"}, "spec.variants[0].source.size"),
     ("InferenceModel", {"variants.0.source": None}, "spec.variants[0].source: Required value"),

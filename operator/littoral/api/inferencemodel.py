@@ -41,6 +41,12 @@ class Source(ApiModel):
             max_length=1024,
             pattern=r"^(https?://[^\s/]+/\S+|file:///import/\S+)$",
             description="http(s)://… or file:///import/…, a path below import/ in the namespace's folder on the node.",
+            json_schema_extra=rules(
+                (
+                    "!self.startsWith('file://') || !self.split('/').exists(part, part == '..')",
+                    "spec.variants.source.uri: a path below import/ cannot contain '..'",
+                )
+            ),
         ),
     ]
     sha256: Annotated[
