@@ -29,7 +29,7 @@ def rig(environment: dict[str, str], *arguments: str) -> subprocess.CompletedPro
 
 
 @pytest.mark.parametrize("_time", ["first", "again"])
-def test_the_demo_reads_the_picture_on_both_nodes(environment: dict[str, str], _time: str) -> None:  # noqa: PT019  # names the run
+def test_the_demo_reads_the_picture_on_both_nodes(environment: dict[str, str], _time: str) -> None:
     done = rig(environment, "demo")
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.startswith("Emulated here:")
