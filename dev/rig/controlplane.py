@@ -18,6 +18,7 @@ import socket
 import ssl
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
@@ -76,9 +77,11 @@ class ControlPlane:
         }
         return ("etcd", "kube-apiserver", *(name for name, wanted in optional.items() if wanted))
 
-    def start(self, progress: Progress = silent) -> Self:
+    def start(self, progress: Progress = silent, *, installed: Callable[[], None] | None = None) -> Self:
         """Start all components and wait until the API server is ready.
 
+        `installed` is called once it is ready and before the controllers start: custom resources that are there by then
+        are known to the garbage collector from its first moment, and not half a minute later.
         Raises RigError, with the end of the log, if a component ends or is not ready within 90 s.
         """
         programs = self._binaries.ensure(self.components, progress)
@@ -93,11 +96,14 @@ class ControlPlane:
             "kube-scheduler": flags.scheduler(self.state, ports, self.options),
         }
         progress(f"starting {', '.join(self.components)} (usually 5 s)")
-        for name in self.components:
-            if name == "kube-controller-manager":
-                self._await_ready()  # those that follow give up on an API server that is not there yet
+        servers, controllers = self.components[:2], self.components[2:]
+        for name in servers:
             self._table.spawn(name, [str(programs[name]), *commands[name]], log=self._log(name))
-        self._await_ready()
+        self._await_ready()  # those that follow give up on an API server that is not there yet
+        if installed is not None:
+            installed()
+        for name in controllers:
+            self._table.spawn(name, [str(programs[name]), *commands[name]], log=self._log(name))
         return self
 
     def stop(self) -> None:
