@@ -27,7 +27,7 @@ def manifest(name: str) -> dict[str, object]:
 def status(edge: EdgeNode, node: NodeFacts | None, plan: NodePlan | None) -> EdgeNodeStatus:
     """What the EdgeNode shall say. A Node that is missing keeps the devices that were last seen."""
     generation = edge.metadata.generation
-    if plan is None:
+    if node is None or plan is None:
         missing = Finding(CAPACITY_KNOWN, "Unknown", "NodeMissing", f"there is no Node {edge.metadata.name}")
         findings = (connected(node), missing)
         return edge.status.model_copy(

@@ -228,8 +228,8 @@ class Reconciler:
                 self._queue.add(PLAN, Priority.HIGH)
             return None
         mine = self._plan.nodes.get(name)
-        if isinstance(edge, Refused) or (mine is None and node is not None):
-            return None  # the plan enqueues the node
+        if isinstance(edge, Refused) or (node is not None and (mine is None or not mine.discovery.findings)):
+            return None  # the plan that knows the Node enqueues it
         patch = status_patch(edge.status, edgenode.status(edge, node, mine))
         if not patch:
             return None
