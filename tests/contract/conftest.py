@@ -26,22 +26,25 @@ NUMBERS = itertools.count()
 
 @pytest.fixture(scope="session")
 def plane(reaped: None) -> Iterator[ControlPlane]:
-    """A control plane of its own: the operator would act on what other tests leave in the shared one."""
+    """A control plane of its own, with Littoral installed: the operator would act on what tests leave in a shared one."""
     blocking = {"kube-apiserver": ("--audit-log-mode=blocking",)}  # what was answered stands in the log
     plane = ControlPlane(states.make(), Options(audit_user=ACCOUNT, extra=blocking))
+
+    def installed() -> None:
+        kubectl = Kubectl(plane.kubeconfig)
+        install(kubectl)
+        kubectl("apply", "--server-side", "-f", "-", stdin=json.dumps(catalogue()))
+
     try:
-        yield plane.start(to_stderr)
+        yield plane.start(to_stderr, installed=installed)
     finally:
         cluster.down(plane.state)
 
 
 @pytest.fixture(scope="session")
 def account(plane: ControlPlane) -> Path:
-    """The kubeconfig of the operator's ServiceAccount, with what config/ gives it and nothing else; the catalogue knows the test nodes."""
-    kubectl = Kubectl(plane.kubeconfig)
-    install(kubectl)
-    kubectl("apply", "-f", "-", stdin=json.dumps(catalogue()))
-    return service_account_kubeconfig(kubectl, plane.state / "operator.kubeconfig")
+    """The kubeconfig of the operator's ServiceAccount, with what config/ gives it and nothing else."""
+    return service_account_kubeconfig(Kubectl(plane.kubeconfig), plane.state / "operator.kubeconfig")
 
 
 @pytest.fixture(scope="session")

@@ -5,13 +5,11 @@ A thread and not a process: a life takes a tenth of a second, and which write wa
 
 import asyncio
 import contextlib
-import gc
 import threading
 import time
-import warnings
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Literal, Self
+from typing import Any, Final, Literal, Self
 
 from kubernetes.aio.client.configuration import Configuration
 
@@ -123,17 +121,8 @@ class InProcess:
             self._loop.call_soon_threadsafe(self._stop.set)
         while self._thread.is_alive():
             await asyncio.sleep(0.01)
-        if self.died:
-            self._bury()
         if self._error is not None and error is None:
             raise self._error
-
-    def _bury(self) -> None:
-        """Let go of its sockets, as the kernel does with a process's; collected at any later time they would warn there."""
-        self._loop = self._stop = self._ready = None
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ResourceWarning)
-            gc.collect()
 
     async def _live(self) -> None:
         self._loop, self._stop, self._ready = asyncio.get_running_loop(), asyncio.Event(), asyncio.Event()
@@ -149,6 +138,8 @@ class InProcess:
                 await running
         except BaseException as failure:  # noqa: BLE001 (raised where the thread is waited for)
             self._error = failure
+        finally:
+            await _hang_up(self._loop)
 
     async def _connect(self, settings: Settings, metrics: Metrics) -> Client:
         configuration = await transport.load(settings.kubeconfig)
@@ -156,6 +147,13 @@ class InProcess:
             configuration, metrics, fault=self._fault, nth=self._nth, writes=self.writes, dead=self._dead
         )
         return Client(line)
+
+
+async def _hang_up(loop: Any) -> None:
+    """Close all sockets at once, as the kernel does with those of a process that ends."""
+    for connection in list(loop._transports.values()):
+        connection.abort()
+    await asyncio.sleep(0.01)
 
 
 async def expire_lease(client: Client) -> None:

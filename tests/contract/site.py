@@ -5,7 +5,7 @@ Tests share one cluster, and placement is for the whole of it: so each test's mo
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from littoral.api import group
@@ -42,6 +42,12 @@ async def eventually(check: Callable[[], Awaitable[T]], timeout: float = TIMEOUT
             if time.monotonic() > deadline:
                 raise
         await asyncio.sleep(0.05)
+
+
+def only(items: Sequence[T]) -> T:
+    """The one thing that there shall be."""
+    assert len(items) == 1, f"{len(items)} instead of one"
+    return items[0]
 
 
 def condition(body: Json, kind: str) -> Json:
@@ -201,9 +207,10 @@ class Site:
 
         await eventually(check)
 
-    async def events(self, name: str) -> list[Json]:
-        """The Events about an object of this name."""
-        return [event for event in await self.all(EVENTS) if event["involvedObject"]["name"] == name]
+    async def events(self, name: str, namespace: str = "") -> list[Json]:
+        """The Events about an object of this name, in the site's namespace or in another."""
+        listing = await self.client.list(EVENTS, namespace=namespace or self.namespace)
+        return [event for event in listing.items if event["involvedObject"]["name"] == name]
 
     # The site itself
 
