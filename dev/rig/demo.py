@@ -201,16 +201,15 @@ def report(kubectl: operator.Kubectl, read: Mapping[str, list[dict[str, Any]]], 
     slices = json.loads(kubectl("get", "gpuslices", f"--namespace={NAMESPACE}", "-o", "json"))["items"]
     allocations = {item["metadata"]["name"]: item["status"]["allocation"] for item in slices}
     table = Table(show_lines=True)
-    for column in ("Node", "Slice", "Model", "Why this variant", "Runs on", "Read"):
-        table.add_column(column, overflow="fold")
+    for column in ("Node", "Slice", "Model and why", "Runs on", "Read"):
+        table.add_column(column, no_wrap=column in {"Node", "Slice"}, overflow="fold")
     for replica in model["status"]["nodes"]:
         allocation = allocations[replica["slice"]]
         kind = allocation["profile"].removeprefix("emulated-")
         table.add_row(
             replica["node"],
             f"{replica['slice']}\n{allocation['memory']}, {allocation['compute']} %",
-            f"{MODEL}\nvariant {replica['variant']}",
-            replica["why"],
+            f"{MODEL}, variant {replica['variant']}:\n{replica['why']}",
             f"CPU (emulated\n{kind})",
             "\n".join(f"{text['text']} ({text['score']:.2f})" for text in read.get(replica["node"], ())) or "nothing",
         )
