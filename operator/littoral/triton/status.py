@@ -164,7 +164,7 @@ def _placed(view: View) -> Finding:
     plan = view.plan
     if plan.waiting:
         return Finding(conditions.PLACED, "False", plan.reason, plan.message)
-    return Finding(conditions.PLACED, "True", "Placed", f"{len(view.replicas)} of {plan.wanted} placed")
+    return Finding(conditions.PLACED, "True", "Placed", plan.message)
 
 
 def _fetched(connected: Sequence[Replica]) -> Finding:
