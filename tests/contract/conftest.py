@@ -6,6 +6,10 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from tests.contract.audit import AuditLog
+from tests.contract.kubelet import Kubelets
+from tests.contract.manifests import catalogue
+from tests.contract.site import Site
 
 from littoral.api import group
 from littoral.controller.client import Client
@@ -15,10 +19,6 @@ from rig.controlplane import ControlPlane
 from rig.flags import Options
 from rig.operator import Kubectl, Operator, install, service_account_kubeconfig
 from rig.progress import to_stderr
-from tests.contract.audit import AuditLog
-from tests.contract.kubelet import Kubelets
-from tests.contract.manifests import catalogue
-from tests.contract.site import Site
 
 ACCOUNT = f"system:serviceaccount:{group.OPERATOR_NAMESPACE}:{group.SERVICE_ACCOUNT}"
 NUMBERS = itertools.count()

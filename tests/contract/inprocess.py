@@ -143,9 +143,7 @@ class InProcess:
 
     async def _connect(self, settings: Settings, metrics: Metrics) -> Client:
         configuration = await transport.load(settings.kubeconfig)
-        line = Line(
-            configuration, metrics, fault=self._fault, nth=self._nth, writes=self.writes, dead=self._dead
-        )
+        line = Line(configuration, metrics, fault=self._fault, nth=self._nth, writes=self.writes, dead=self._dead)
         return Client(line)
 
 

@@ -14,12 +14,12 @@ from typing import Any, Self
 
 import kubernetes
 from kubernetes.client.exceptions import ApiException
+from tests.contract.manifests import node_ready
 
 from littoral.api import group
 from littoral.modelstore.report import FetchedModel, Report
 from littoral.modelstore.request import ENV_REQUEST
 from rig import kube
-from tests.contract.manifests import node_ready
 
 Json = dict[str, Any]
 State = tuple[Json | None, Json]

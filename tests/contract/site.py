@@ -8,6 +8,10 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
+from tests.contract import manifests
+from tests.contract.kubelet import Kubelets
+from tests.contract.manifests import T4_LABELS, Json
+
 from littoral.api import group
 from littoral.controller.client import Client, Resource
 from littoral.controller.errors import AlreadyExists, Conflict, NotFound
@@ -22,9 +26,6 @@ from littoral.controller.kinds import (
     SERVICES,
     SLICES,
 )
-from tests.contract import manifests
-from tests.contract.kubelet import Kubelets
-from tests.contract.manifests import T4_LABELS, Json
 
 T = TypeVar("T")
 EVENTS = Resource("", "v1", "events", "Event", namespaced=True)
@@ -241,4 +242,4 @@ class Site:
         return self.namespace if resource.namespaced else None
 
 
-__all__ = ["AlreadyExists", "REVISIONS", "SERVICES", "Site", "condition", "eventually", "verdict"]
+__all__ = ["REVISIONS", "SERVICES", "AlreadyExists", "Site", "condition", "eventually", "verdict"]

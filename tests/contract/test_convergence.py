@@ -1,6 +1,8 @@
 """Each kind of change converges: what users and machines write becomes children, status and nothing left over."""
 
 import pytest
+from tests.contract.manifests import CATALOGUE, JETSON, SHARES, T4, catalogue, edge_node, gpu_slice
+from tests.contract.site import Site, condition, eventually, verdict
 
 from littoral.api import group
 from littoral.controller.kinds import (
@@ -18,8 +20,6 @@ from littoral.controller.kinds import (
     VOLUMES,
 )
 from littoral.triton.storage import volume_name
-from tests.contract.manifests import CATALOGUE, JETSON, SHARES, T4, catalogue, edge_node, gpu_slice
-from tests.contract.site import Site, condition, eventually, verdict
 
 pytestmark = [pytest.mark.contract, pytest.mark.usefixtures("operator")]
 
@@ -154,7 +154,9 @@ async def test_a_slice_that_a_user_wrote_is_reserved_and_given_back(site: Site) 
         assert body["status"]["allocation"]["node"].startswith("site-")
     on_node = [s for s in await site.all(SLICES) if s["status"]["allocation"]["node"] == node]
     if len(on_node) < SHARES:
-        pytest.fail(f"a node of another test took a slice: {[s['status']['allocation']['node'] for s in await site.all(SLICES)]}")
+        pytest.fail(
+            f"a node of another test took a slice: {[s['status']['allocation']['node'] for s in await site.all(SLICES)]}"
+        )
     await site.model("reader")
     await site.says("reader", "False", "NoUnitLeft")
     await site.delete(SLICES, "mine-0")

@@ -5,15 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.contract.inprocess import InProcess
+from tests.contract.site import Site, condition, eventually, only
 
 from littoral.api import group
 from littoral.controller import reconcile
-from littoral.controller.client import Client, Resource
-from littoral.controller.kinds import DEPLOYMENTS, MODELS, REVISIONS, SERVICES, SLICES
+from littoral.controller.client import Resource
+from littoral.controller.kinds import DEPLOYMENTS, REVISIONS, SERVICES, SLICES
 from littoral.placement.replicas import slice_name
-from rig.operator import Operator
-from tests.contract.inprocess import InProcess
-from tests.contract.site import Site, condition, eventually, only
 
 pytestmark = pytest.mark.contract
 
@@ -113,7 +112,9 @@ def _deployment(site: Site) -> dict[str, Any]:
 
 
 @pytest.mark.usefixtures("no_operator")
-@pytest.mark.parametrize(("resource", "body"), [(SERVICES, _service), (DEPLOYMENTS, _deployment)], ids=["Service", "Deployment"])
+@pytest.mark.parametrize(
+    ("resource", "body"), [(SERVICES, _service), (DEPLOYMENTS, _deployment)], ids=["Service", "Deployment"]
+)
 async def test_a_namesake_is_never_touched_and_waited_for(
     site: Site, account: Path, monkeypatch: pytest.MonkeyPatch, resource: Resource, body: Any
 ) -> None:

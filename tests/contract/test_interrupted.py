@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+from tests.contract.inprocess import Fault, InProcess, expire_lease
+from tests.contract.manifests import T4_LABELS, variant
+from tests.contract.site import Site, condition, eventually, verdict
 
 from littoral.api import group
-from littoral.controller.kinds import DEPLOYMENTS, EDGENODES, MODELS, PODS, REVISIONS, SERVICES, SLICES
-from tests.contract.inprocess import Fault, InProcess, expire_lease
-from tests.contract.manifests import SHARES, T4_LABELS, variant
-from tests.contract.site import Site, condition, eventually, verdict
+from littoral.controller.kinds import DEPLOYMENTS, EDGENODES, MODELS, PODS, SERVICES, SLICES
 
 pytestmark = [pytest.mark.contract, pytest.mark.usefixtures("no_operator")]
 
@@ -70,11 +70,13 @@ async def arrived(site: Site, digest: str, shape: dict[str, int]) -> None:
     names: dict[str, set[str]] = {}
     for resource in (SLICES, DEPLOYMENTS, PODS):
         items = await site.all(resource)
-        count = {name: 0 for name in shape}
+        count = dict.fromkeys(shape, 0)
         for item in items:
             count[item["metadata"]["labels"][group.LABEL_MODEL]] += 1
         assert count == shape, f"{resource.plural}: {count}, not {shape}"
-        names[resource.plural] = {item["metadata"]["labels"].get(group.LABEL_SLICE) or item["metadata"]["name"] for item in items}
+        names[resource.plural] = {
+            item["metadata"]["labels"].get(group.LABEL_SLICE) or item["metadata"]["name"] for item in items
+        }
     assert names["gpuslices"] == names["deployments"] == names["pods"]
     for item in await site.all(SLICES):
         assert item["status"]["allocation"].get("startedAt"), f"{item['metadata']['name']} was never seen to start"

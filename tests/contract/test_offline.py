@@ -1,11 +1,11 @@
 """A node that is offline: nothing of it is touched, nothing new goes there, others go on, and it converges when it is back."""
 
 import pytest
-
-from littoral.controller.kinds import DEPLOYMENTS, EDGENODES, MODELS, PODS, SLICES
 from tests.contract.manifests import SHARES, variant
 from tests.contract.site import Site, condition, eventually, only, verdict
 from tests.contract.test_update import deployed, serve
+
+from littoral.controller.kinds import DEPLOYMENTS, EDGENODES, MODELS, PODS, SLICES
 
 pytestmark = [pytest.mark.contract, pytest.mark.usefixtures("operator")]
 

@@ -1,15 +1,14 @@
 """Updates node by node: one at a time, the next when the last is ready, put back where they fail, never tried again."""
 
-import asyncio
 from typing import Any
 
 import pytest
-
-from littoral.api import group
-from littoral.controller.kinds import DEPLOYMENTS, MODELS, PODS
 from tests.contract.kubelet import LOADING, SERVING, fetch_failed, load_failed, of
 from tests.contract.manifests import variant
 from tests.contract.site import Site, condition, eventually, only, verdict
+
+from littoral.api import group
+from littoral.controller.kinds import DEPLOYMENTS, MODELS, PODS
 
 pytestmark = [pytest.mark.contract, pytest.mark.usefixtures("operator")]
 
@@ -98,7 +97,9 @@ async def test_an_update_that_fails_is_put_back_and_not_tried_again(site: Site, 
 
     # It would come up now; but nobody tries, whatever else there is to do. The repair shows that somebody looked.
     site.kubelets.reset()
-    name = only([d for d in await site.children(DEPLOYMENTS, "reader") if d["metadata"]["labels"][group.LABEL_NODE] == second])
+    name = only(
+        [d for d in await site.children(DEPLOYMENTS, "reader") if d["metadata"]["labels"][group.LABEL_NODE] == second]
+    )
     await site.patch(DEPLOYMENTS, name["metadata"]["name"], {"spec": {"replicas": 0}})
 
     async def repaired() -> None:

@@ -1,0 +1,94 @@
+"""At rest the operator writes nothing but its Lease, and reads nothing but its watches and the resync."""
+
+import asyncio
+import time
+from collections import Counter
+from datetime import UTC, datetime
+
+import pytest
+from tests.contract.audit import AuditLog, Request
+from tests.contract.manifests import T4, gpu_slice, node_ready
+from tests.contract.site import Site
+
+from littoral.controller.kinds import KINDS, NODES, SLICES
+from rig.controlplane import ControlPlane
+from rig.operator import Operator
+
+pytestmark = pytest.mark.contract
+
+SECONDS = 15.0
+"""Several renewals of the Lease, several heartbeats of every node, and far more than any hold-back of a status."""
+LEASE = ("patch", "leases")
+
+
+async def settled(site: Site) -> list[str]:
+    """What can be at rest: models that serve, wait, and are partly offline; slices that are bound and that wait."""
+    nodes = await site.nodes("a", "b", "c")
+    await site.model("reader", placement={"mode": "PerNode", "pools": [site.pool]})
+    await site.serves_on("reader", *nodes)
+    await site.connectivity(nodes[2], "Unknown")
+    await site.ready("reader", "ServingNodesOffline")
+    await site.model("waiting", placement={"pools": ["nowhere"]})
+    await site.says("waiting", "False", "OtherPool")
+    await site.create(SLICES, gpu_slice("mine", site.namespace, accelerators=[T4]))
+    await site.says("mine", "True", "Bound", "Bound", SLICES)
+    await site.create(SLICES, gpu_slice("much", site.namespace, memory="900Gi"))
+    await site.says("much", "False", "ShareTooSmall", "Bound", SLICES)
+    return nodes
+
+
+async def quiet(log: AuditLog) -> None:
+    """Wait until what the arrangement has set off is written."""
+    deadline = time.monotonic() + 30
+    since = time.monotonic()
+    while time.monotonic() - since < 3:
+        assert time.monotonic() < deadline, "it does not come to rest"
+        await asyncio.sleep(0.1)
+        if any(request.write and request.resource != "leases" for request in log.read()):
+            since = time.monotonic()
+
+
+async def heartbeats(site: Site, nodes: list[str], seconds: float) -> None:
+    """What kubelets write once a second here, and every five minutes in the field."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        for node in nodes:
+            now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+            ready = node_ready("True", heartbeat=now)
+            await site.patch(NODES, node, {"status": {"conditions": [ready]}}, subresource="status")
+        await asyncio.sleep(1)
+
+
+def tally(requests: list[Request]) -> Counter[tuple[str, str]]:
+    return Counter((request.verb, request.resource) for request in requests)
+
+
+async def test_nothing_is_written_and_nothing_is_read(site: Site, operator: Operator, plane: ControlPlane) -> None:
+    log = AuditLog(plane.audit_log)
+    nodes = await settled(site)
+    await quiet(log)
+    await heartbeats(site, nodes[:2], SECONDS)
+    seen = tally(log.read())
+    assert SECONDS / 3 < seen.pop(LEASE) < SECONDS
+    assert {what: count for what, count in seen.items() if what[0] != "watch"} == {}
+
+
+async def test_a_restart_at_rest_writes_nothing_and_lists_each_kind_once_or_twice(
+    site: Site, operator: Operator, plane: ControlPlane
+) -> None:
+    log = AuditLog(plane.audit_log)
+    await settled(site)
+    await quiet(log)
+    operator.stop()
+    operator.start()
+    asked: list[Request] = []
+    end = time.monotonic() + 5
+    while time.monotonic() < end:  # what a start sets off is over in one or two seconds
+        asked += log.read()
+        await asyncio.sleep(0.1)
+    seen = tally(asked)
+    assert {what for what in seen if what[0] not in {"get", "list", "watch"}} == {LEASE}
+    # Once by the operator itself, page by page, and once by kopf at the beginning of each watch.
+    assert {what[1]: count for what, count in seen.items() if what[0] == "list"} == {
+        kind.resource.plural: 2 for kind in KINDS
+    }
