@@ -70,6 +70,8 @@ class Client:
     def __init__(self, transport: Transport, *, manager: str = MANAGER) -> None:
         self.manager = manager
         self._transport = transport
+        self._owned_by_apply: set[str] = set()
+        """Objects (uids) that have no Update entry of ours any more; `patch` of one takes it out again."""
 
     @classmethod
     async def connect(
@@ -190,11 +192,13 @@ class Client:
 
         Fields written by `create` or `patch` belong to this manager's Update entry, which an apply does not touch: a
         field left out of `body` would stay for ever. Such an entry is first turned into an Apply entry, which needs
-        one read before each apply (fieldmanager.py); updates are rare, and a no-op is not sent at all (drift.py).
+        a read (fieldmanager.py), once for each object and process.
         """
         metadata = body["metadata"]
         namespace, name, uid = metadata.get("namespace"), metadata["name"], metadata["uid"]
-        await self._own_by_apply(resource, namespace, name, uid)
+        if uid not in self._owned_by_apply:
+            await self._own_by_apply(resource, namespace, name, uid)
+            self._owned_by_apply.add(uid)
         call = _call("apply", resource, namespace, name)
         query = (("fieldManager", self.manager), ("force", "true"))
         return await self._transport.send(replace(call, body=body, content_type=_APPLY, query=query))
@@ -233,6 +237,8 @@ class Client:
         With `resource_version`, Conflict when the object has changed since. What is written so to the object itself is
         taken back by a later `apply` whose body lacks it.
         """
+        if not subresource:
+            self._owned_by_apply.discard(uid)
         identity = {"uid": uid} | ({"resourceVersion": resource_version} if resource_version else {})
         call = _call("patch", resource, namespace, name, subresource)
         call = replace(call, query=(("fieldManager", self.manager),))
