@@ -77,7 +77,7 @@ def up(
         progress(f"the cluster in {state} runs already and is healthy")
         _import_images(running, image_names, progress)
         return running
-    removed = down(state)
+    removed = down(state, keep_owner=True)
     if removed:
         progress(f"removed what an earlier cluster in {state} had left: {len(removed)} things")
     try:
@@ -99,10 +99,11 @@ def load(state: Path) -> Cluster | None:
     return _cluster(state.absolute(), plan, specs, options)
 
 
-def down(state: Path, *, keep_logs: bool = False) -> list[str]:
+def down(state: Path, *, keep_logs: bool = False, keep_owner: bool = False) -> list[str]:
     """Take down whatever runs or is left of the cluster in `state`; returns what was removed. Idempotent.
 
-    With `keep_logs` logs and configuration stay, for somebody to read why a component failed.
+    With `keep_logs` logs and configuration stay, for somebody to read why a component failed. With `keep_owner` so does
+    the claim of the process that is about to use the folder: without it the next test run would take it for abandoned.
     """
     state = state.absolute()
     cluster = paths.cluster_id(state)
@@ -118,6 +119,8 @@ def down(state: Path, *, keep_logs: bool = False) -> list[str]:
     if keep_logs:
         for bulk in (*state.glob("nodes/*/containerd"), state / "etcd"):
             shutil.rmtree(bulk, ignore_errors=True)
+    elif keep_owner and states.is_owned(state):
+        removed += states.empty(state)
     elif state.exists():
         shutil.rmtree(state, onerror=_unless_gone)
         removed.append(f"folder {state}")
@@ -131,7 +134,7 @@ def _bring_up(
     builds.ensure(programs.CONTROL_PLANE, progress)
     plan = network.choose(paths.cluster_id(state), network.taken())
     options = replace(options, address=plan.host_address, service_cidr=str(plan.services))
-    state.mkdir(parents=True)
+    state.mkdir(parents=True, exist_ok=True)
     facts = {
         "cluster": plan.cluster,
         "supernet": str(plan.supernet),

@@ -31,7 +31,6 @@ class Observer:
         self._changed = threading.Condition()
         self._stopping = threading.Event()
         self._threads: list[threading.Thread] = []
-        self._streams: list[Any] = []
         self.ready: set[str] = set()
         self.deployments: dict[str, str] = {}
         """Revision by name."""

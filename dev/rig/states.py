@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -18,18 +19,31 @@ def make() -> Path:
     """A state folder that belongs to this process."""
     root = paths.state_root()
     root.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=root))
+    # Renamed once its owner stands in it: a folder without one is anybody's to take down.
+    folder = Path(tempfile.mkdtemp(prefix=".", dir=root))
     owner = {"pid": os.getpid(), "started": start_time(os.getpid())}
     (folder / _OWNER).write_text(json.dumps(owner), encoding="utf-8")
-    return folder
+    return folder.rename(root / f"{_PREFIX}{folder.name[1:]}")
 
 
 def abandoned() -> list[Path]:
     """The folders whose process ended without taking them down."""
-    return [folder for folder in sorted(paths.state_root().glob(f"{_PREFIX}*")) if not _owned(folder)]
+    return [folder for folder in sorted(paths.state_root().glob(f"{_PREFIX}*")) if not is_owned(folder)]
 
 
-def _owned(folder: Path) -> bool:
+def empty(folder: Path) -> list[str]:
+    """Remove all that is in a folder but its owner's claim; returns what was removed."""
+    left = [path for path in folder.iterdir() if path.name != _OWNER]
+    for path in left:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+    return [f"the content of {folder}"] if left else []
+
+
+def is_owned(folder: Path) -> bool:
+    """Whether the process that made the folder still runs."""
     try:
         owner = json.loads((folder / _OWNER).read_text(encoding="utf-8"))
     except FileNotFoundError:

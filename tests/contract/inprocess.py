@@ -6,7 +6,8 @@ A thread and not a process: a life takes a tenth of a second, and which write wa
 import asyncio
 import contextlib
 import threading
-import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Literal, Self
@@ -26,7 +27,6 @@ Fault = Literal["none", "dies", "loses answers"]
 FETCH_IMAGE: Final = "fetch.test/littoral:1"
 _BESIDES: Final = frozenset({"leases", "events"})
 """Writes that are not counted: nothing is concluded from them."""
-_START_SECONDS: Final = 30.0
 
 
 class Line(Transport):
@@ -44,7 +44,7 @@ class Line(Transport):
         fault: Fault,
         nth: int,
         writes: list[str],
-        dead: threading.Event,
+        dead: asyncio.Event,
     ) -> None:
         super().__init__(configuration, metrics)
         self._fault = fault
@@ -92,56 +92,56 @@ class InProcess:
         self._fault: Fault = fault
         self._nth = nth
         self._thread = threading.Thread(target=lambda: asyncio.run(self._live()), name="operator")
-        self._dead = threading.Event()
+        self._begun = threading.Event()
+        self._end: Callable[[], object] = lambda: None
+        self._dead: asyncio.Event | None = None
+        self._error: BaseException | None = None
         self.writes: list[str] = []
         """Its writes so far, in the order in which they were answered."""
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._stop: asyncio.Event | None = None
-        self._ready: asyncio.Event | None = None
-        self._error: BaseException | None = None
 
     @property
     def died(self) -> bool:
         """Whether the fault ended it."""
-        return self._dead.is_set()
+        return self._dead is not None and self._dead.is_set()
 
     async def __aenter__(self) -> Self:
         self._thread.start()
-        deadline = time.monotonic() + _START_SECONDS
-        while not (self.died or (self._ready is not None and self._ready.is_set())):
-            if not self._thread.is_alive() or time.monotonic() > deadline:
-                raise self._error or TimeoutError("the operator does not watch yet")
-            await asyncio.sleep(0.01)
+        await asyncio.to_thread(self._begun.wait)
+        if self._error is not None:
+            raise self._error
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._loop is not None and self._stop is not None and not self.died:
-            self._loop.call_soon_threadsafe(self._stop.set)
-        while self._thread.is_alive():
-            await asyncio.sleep(0.01)
+        self._end()
+        await asyncio.to_thread(self._thread.join)
         if self._error is not None and error is None:
             raise self._error
 
     async def _live(self) -> None:
-        self._loop, self._stop, self._ready = asyncio.get_running_loop(), asyncio.Event(), asyncio.Event()
-        running = asyncio.create_task(
-            operator.run(self._settings, stop=self._stop, ready=self._ready, connect=self._connect)
-        )
-        while not running.done() and not self.died:
-            await asyncio.sleep(0.005)
-        if self.died:
-            running.cancel()
+        loop, stop, ready, self._dead = asyncio.get_running_loop(), asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self._end = partial(loop.call_soon_threadsafe, stop.set)
+        running = asyncio.create_task(operator.run(self._settings, stop=stop, ready=ready, connect=self._connect))
+        begun, dead = (asyncio.create_task(event.wait()) for event in (ready, self._dead))
         try:
+            await asyncio.wait({running, begun, dead}, return_when=asyncio.FIRST_COMPLETED)
+            if not running.done():
+                self._begun.set()
+            await asyncio.wait({running, dead}, return_when=asyncio.FIRST_COMPLETED)
+            if dead.done():
+                running.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await running
         except BaseException as failure:  # noqa: BLE001 (raised where the thread is waited for)
             self._error = failure
         finally:
-            await _hang_up(self._loop)
+            self._end = lambda: None
+            self._begun.set()
+            await _hang_up(loop)
 
     async def _connect(self, settings: Settings, metrics: Metrics) -> Client:
+        assert self._dead is not None
         configuration = await transport.load(settings.kubeconfig)
         line = Line(configuration, metrics, fault=self._fault, nth=self._nth, writes=self.writes, dead=self._dead)
         return Client(line)

@@ -19,7 +19,7 @@ NAMES = ("one", "two", "three", "four")
 
 
 class Ledger:
-    """Every state of the site's slices that could be seen: none is bound twice, none forgotten, no node over-committed."""
+    """What is seen of the site's slices over time: none is bound twice, none forgotten, no node over-committed."""
 
     def __init__(self, site: Site) -> None:
         self._site = site
@@ -45,7 +45,7 @@ class Ledger:
 
 
 async def test_no_binding_is_lost_and_none_is_doubled(site: Site, account: Path) -> None:
-    chance = random.Random(1)
+    chance = random.Random(1)  # noqa: S311 (which change comes when)
     async with InProcess(account, resync=0.2):
         await site.nodes("a", "b")
         ledger = Ledger(site)

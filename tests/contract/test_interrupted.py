@@ -2,7 +2,7 @@
 
 import itertools
 import random
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final
 
@@ -16,6 +16,7 @@ from littoral.controller.kinds import DEPLOYMENTS, EDGENODES, MODELS, PODS, SERV
 
 pytestmark = [pytest.mark.contract, pytest.mark.usefixtures("no_operator")]
 
+NEVER: Final = 10**6
 SEEDS: Final = (1, 2)
 UNITS: Final = 2
 LABELS: Final = {**T4_LABELS, "nvidia.com/gpu.replicas": str(UNITS)}
@@ -84,11 +85,11 @@ async def arrived(site: Site, digest: str, shape: dict[str, int]) -> None:
     for deployment in await site.all(DEPLOYMENTS):
         (fetch,) = deployment["spec"]["template"]["spec"]["initContainers"]
         assert digest * 64 in fetch["env"][0]["value"]
-    for name in shape:
+    for name, replicas in shape.items():
         body = await site.get(MODELS, name)
         assert verdict(body)[0] == "True", condition(body, "Ready")
         assert body["status"]["observedGeneration"] == body["metadata"]["generation"]
-        assert body["status"]["replicas"] == shape[name]
+        assert body["status"]["replicas"] == replicas
     for name in ("a", "b", "c"):
         assert verdict(await site.get(EDGENODES, f"{site.pool}-{name}"), "Connected") == ("True", "NodeReady")
 
@@ -110,24 +111,31 @@ async def live(site: Site, operator: InProcess, digest: str, shape: dict[str, in
     return there
 
 
-async def lives(site: Site, account: Path, fault: Fault, spans: Iterator[int]) -> None:
-    """Through all phases, with as many lives as it takes; `spans` says how many writes each life has before its fault."""
+async def lives(site: Site, account: Path, fault: Fault, span: Callable[[int], int]) -> None:
+    """Through all phases, with as many lives as it takes; `span` says at which writes the nth life of a phase fails."""
     for change, digest, shape in PHASES:
         await change(site)
-        there = False
-        while not there:
-            operator = InProcess(account, fault=fault, nth=next(spans))
+        for number in itertools.count():
+            operator = InProcess(account, fault=fault, nth=span(number))
             there = await live(site, operator, digest, shape)
             print(change.__name__, "arrived" if there else "died", operator.writes)  # shown where the test fails
+            if there:
+                break
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 async def test_dying_again_and_again_after_any_write(site: Site, account: Path, seed: int) -> None:
-    chance = random.Random(seed)
-    await lives(site, account, "dies", (chance.randint(1, 12) for _ in itertools.count()))
+    chance = random.Random(seed)  # noqa: S311 (after which write it fails)
+    await lives(site, account, "dies", lambda _: chance.randint(1, 12))
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 async def test_answers_that_are_lost(site: Site, account: Path, seed: int) -> None:
-    chance = random.Random(seed)
-    await lives(site, account, "loses answers", (chance.randint(2, 4) for _ in itertools.count()))
+    chance = random.Random(seed)  # noqa: S311 (after which write it fails)
+    await lives(site, account, "loses answers", lambda _: chance.randint(3, 6))
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("nth", range(1, 51))  # undisturbed, the phases take 44, 30 and 6 writes
+async def test_dying_once_after_each_write(site: Site, account: Path, nth: int) -> None:
+    await lives(site, account, "dies", lambda number: nth if number == 0 else NEVER)

@@ -1,4 +1,4 @@
-"""A node that is offline: nothing of it is touched, nothing new goes there, others go on, and it converges when it is back."""
+"""Offline: nothing of the node is touched, nothing new goes there, others go on, and it converges when it is back."""
 
 import pytest
 from tests.contract.manifests import SHARES, variant

@@ -15,11 +15,11 @@ pytestmark = [pytest.mark.contract, pytest.mark.usefixtures("operator")]
 EVERYWHERE = "PerNode"
 
 
-async def serve(site: Site, *names: str, timeout: str = "5m") -> list[str]:
+async def serve(site: Site, *names: str, startup: str = "5m") -> list[str]:
     """A model that serves its first revision on these nodes."""
     nodes = await site.nodes(*names)
     placement = {"mode": EVERYWHERE, "pools": [site.pool]}
-    await site.model("reader", placement=placement, serving={"startupTimeout": timeout})
+    await site.model("reader", placement=placement, serving={"startupTimeout": startup})
     await site.serves_on("reader", *nodes)
     return nodes
 
@@ -80,7 +80,7 @@ async def test_paused_begins_nothing_and_goes_on_when_told(site: Site) -> None:
     ids=["never ready", "does not load", "wrong digest"],
 )
 async def test_an_update_that_fails_is_put_back_and_not_tried_again(site: Site, state: Any, sentence: str) -> None:
-    first, second = await serve(site, "a", "b", timeout="2s")
+    first, second = await serve(site, "a", "b", startup="2s")
     site.kubelets.when(of(digest="b"), state)
     await site.respec("reader", variants=[variant(digest="b")])
     body = await site.says("reader", "False", "UpdateFailed")
@@ -117,7 +117,7 @@ async def test_an_update_that_fails_is_put_back_and_not_tried_again(site: Site, 
 
 
 async def test_back_to_what_served_before_heals_a_failed_update(site: Site) -> None:
-    nodes = await serve(site, "a", "b", timeout="2s")
+    nodes = await serve(site, "a", "b", startup="2s")
     site.kubelets.when(of(digest="b"), LOADING)
     await site.respec("reader", variants=[variant(digest="b")])
     await site.says("reader", "False", "UpdateFailed")

@@ -32,11 +32,25 @@ def left_of(name: str, state: Path) -> list[str]:
     ]
 
 
+def of_the_machine() -> dict[str, str]:
+    """What a cluster has no business to change: forwarding, the firewall, mounts (less those of other clusters)."""
+    mounts = Path("/proc/mounts").read_text(encoding="utf-8").splitlines()
+    rules = subprocess.run(["iptables-save"], capture_output=True, text=True, check=True).stdout
+    return {
+        "forwarding": Path("/proc/sys/net/ipv4/ip_forward").read_text(encoding="ascii"),
+        "rules": "\n".join(line.partition(" [")[0] for line in rules.splitlines() if not line.startswith("#")),
+        "mounts": "\n".join(line for line in mounts if "/run/netns" not in line and "/.lit" not in line),
+    }
+
+
 def test_down_after_a_crash_leaves_nothing(state: Path) -> None:
     """The command died before it wrote down what it had started; the node's processes know no parent any more."""
     name = paths.cluster_id(state)
+    before = of_the_machine()
     node = cluster.up(state, [NodeSpec("edge-x")], image_names=()).nodes["edge-x"]
     assert left_of(name, state)
+    assert of_the_machine() == before, "up changed what is the machine's own"
+    assert states.is_owned(state), "another test run would take the cluster for abandoned"
     (state / "cluster.json").unlink()
     for record in (node.folder / "processes").glob("*.json"):
         record.unlink()
@@ -47,6 +61,7 @@ def test_down_after_a_crash_leaves_nothing(state: Path) -> None:
         failure=lambda: AssertionError(left_of(name, state)),
     )
     assert cluster.down(state) == []
+    assert of_the_machine() == before
 
 
 def test_a_failed_bring_up_leaves_its_logs_and_nothing_that_runs(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
