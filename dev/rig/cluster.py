@@ -17,7 +17,7 @@ from ipaddress import IPv4Network
 from pathlib import Path
 
 from rig import binaries as programs
-from rig import cgroups, images, kube, mountpoints, network, nodefiles, paths, proxies
+from rig import cgroups, images, kube, mountpoints, network, nodefiles, paths, proxies, states
 from rig.binaries import Binaries
 from rig.controlplane import ControlPlane
 from rig.flags import Options
