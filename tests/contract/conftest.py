@@ -26,7 +26,7 @@ NUMBERS = itertools.count()
 
 @pytest.fixture(scope="session")
 def plane(reaped: None) -> Iterator[ControlPlane]:
-    """A control plane of its own: in a shared one the operator would act on what other tests leave. Littoral is installed."""
+    """A control plane of its own: the operator would act on what tests leave in a shared one. Littoral is installed."""
     blocking = {"kube-apiserver": ("--audit-log-mode=blocking",)}  # what was answered stands in the log
     plane = ControlPlane(states.make(), Options(audit_user=ACCOUNT, extra=blocking))
 

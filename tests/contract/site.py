@@ -125,7 +125,7 @@ class Site:
         await self.patch(MODELS, name, {"spec": {"replicas": replicas}}, subresource="scale")
 
     async def connectivity(self, node: str, ready: str) -> None:
-        """What the node lifecycle controller writes when a node falls silent, "Unknown", and what a kubelet does, "True"."""
+        """What the node lifecycle controller writes of a node that fell silent, "Unknown", or its kubelet, "True"."""
         if ready == "Unknown":
             self.kubelets.disconnect(node)
         await self.patch(NODES, node, {"status": {"conditions": [manifests.node_ready(ready)]}}, subresource="status")

@@ -5,7 +5,7 @@ from tests.contract.manifests import SHARES, variant
 from tests.contract.site import Site, condition, eventually, only, verdict
 from tests.contract.test_update import deployed, serve
 
-from littoral.controller.kinds import DEPLOYMENTS, EDGENODES, MODELS, PODS, SLICES
+from littoral.controller.kinds import DEPLOYMENTS, EDGENODES, MODELS, NODES, PODS, SLICES
 
 pytestmark = [pytest.mark.contract, pytest.mark.usefixtures("operator")]
 
@@ -89,3 +89,17 @@ async def test_a_model_deleted_while_its_node_is_offline_stays_charged_until_the
     await site.connectivity(node, "True")
     await site.model("next")
     await site.serves_on("next", node)
+
+
+async def test_a_machine_whose_node_object_is_gone_keeps_its_slice_until_it_is_back(site: Site) -> None:
+    (node,) = await serve(site, "a")
+    before = (await site.by_node(SLICES, "reader"))[node]
+    devices = (await site.get(EDGENODES, node))["status"]["devices"]
+    await site.delete(NODES, node)
+    body = await site.says(node, "False", "NodeMissing", "Connected", EDGENODES)
+    assert verdict(body, "CapacityKnown") == ("Unknown", "NodeMissing")
+    assert {device["id"] for device in body["status"]["devices"]} == {device["id"] for device in devices}
+    await site.ready("reader", "AllNodesOffline")
+    await site.node("a")
+    await site.serves_on("reader", node)
+    assert (await site.by_node(SLICES, "reader"))[node]["metadata"]["uid"] == before["metadata"]["uid"]
