@@ -10,7 +10,7 @@ from tests.contract.audit import AuditLog, Request
 from tests.contract.manifests import T4, gpu_slice, node_ready
 from tests.contract.site import Site, eventually
 
-from littoral.controller.kinds import KINDS, NODES, SLICES
+from littoral.controller.kinds import KINDS, NAMESPACES, NODES, SLICES
 from rig.controlplane import ControlPlane
 from rig.operator import Operator
 
