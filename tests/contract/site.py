@@ -220,7 +220,7 @@ class Site:
         await self.create(NAMESPACES, body)
 
     async def close(self) -> None:
-        """Take it all down, without waiting."""
+        """Take down what others would meet, without waiting; the namespace ends with the cluster."""
         self.kubelets.reset()
         for node in self._nodes:
             self.kubelets.reconnect(node)
@@ -230,7 +230,6 @@ class Site:
         for node in self._nodes:
             await self._remove(NODES, node)
             await self._remove(EDGENODES, node)
-        await self._remove(NAMESPACES, self.namespace)
 
     async def _remove(self, resource: Resource, name: str) -> None:
         try:

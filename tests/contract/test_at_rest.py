@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 import pytest
 from tests.contract.audit import AuditLog, Request
 from tests.contract.manifests import T4, gpu_slice, node_ready
-from tests.contract.site import Site, eventually
+from tests.contract.site import Site
 
-from littoral.controller.kinds import KINDS, NAMESPACES, NODES, SLICES
+from littoral.controller.kinds import KINDS, NODES, SLICES
 from rig.controlplane import ControlPlane
 from rig.operator import Operator
 
@@ -37,15 +37,8 @@ async def settled(site: Site) -> list[str]:
     return nodes
 
 
-async def quiet(site: Site, log: AuditLog) -> None:
-    """Wait until what the arrangement has set off is written, and what former tests have left is gone."""
-
-    async def alone() -> None:
-        listing = await site.client.list(NAMESPACES)
-        names = {item["metadata"]["name"] for item in listing.items}
-        assert not [name for name in names if name.startswith("site-") and name != site.namespace]
-
-    await eventually(alone, timeout=120)
+async def quiet(log: AuditLog) -> None:
+    """Wait until what the arrangement and the end of former tests have set off is written."""
     deadline = time.monotonic() + 30
     since = time.monotonic()
     while time.monotonic() - since < 3:
@@ -73,7 +66,7 @@ def tally(requests: list[Request]) -> Counter[tuple[str, str]]:
 async def test_nothing_is_written_and_nothing_is_read(site: Site, operator: Operator, plane: ControlPlane) -> None:
     log = AuditLog(plane.audit_log)
     nodes = await settled(site)
-    await quiet(site, log)
+    await quiet(log)
     await heartbeats(site, nodes[:2], SECONDS)
     seen = tally(log.read())
     assert SECONDS / 3 < seen.pop(LEASE) < SECONDS
@@ -85,7 +78,7 @@ async def test_a_restart_at_rest_writes_nothing_and_lists_each_kind_once_or_twic
 ) -> None:
     log = AuditLog(plane.audit_log)
     await settled(site)
-    await quiet(site, log)
+    await quiet(log)
     operator.stop()
     operator.start()
     asked: list[Request] = []
