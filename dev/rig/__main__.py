@@ -115,5 +115,5 @@ if __name__ == "__main__":
         error.show()
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        print("\ninterrupted", file=sys.stderr)
+        print("\ninterrupted; `make cluster-down` removes what runs", file=sys.stderr)
         sys.exit(130)
