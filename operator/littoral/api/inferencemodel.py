@@ -179,6 +179,7 @@ class NodeServing(ApiModel):
     variant: Annotated[str, Field(max_length=63, description="The variant it serves.")] = ""
     why: Annotated[str, Field(max_length=512, description="Why this variant.")] = ""
     revision: Annotated[str, Field(max_length=63, description="The revision it serves.")] = ""
+    updated: Annotated[bool, Field(description="That is the revision that the spec asks for.")] = False
     ready: Annotated[bool, Field(description="It answers, or answered when its node was last seen.")] = False
     connected: Annotated[bool, Field(description="Its node is connected.")] = True
     message: Annotated[str, Field(max_length=512, description="What it waits for.")] = ""

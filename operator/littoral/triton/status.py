@@ -87,6 +87,7 @@ def _node(replica: Replica) -> NodeServing:
         variant=assignment.variant,
         why=assignment.why[:512],
         revision="" if replica.deployment is None else replica.deployment.revision,
+        updated=replica.updated,
         ready=replica.serving,
         connected=replica.connected,
         message=(assignment.blocked or message)[:512],
