@@ -143,6 +143,26 @@ async def test_release_leaves_anothers_lease_alone_and_survives_an_api_that_is_a
     await first.release()
 
 
+async def test_a_renewal_that_was_under_way_does_not_keep_the_lease_from_being_released(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Cancelled here, it may still arrive there: between the read and the write of the release."""
+    api = Leases()
+    first = api.candidate("first")
+    await first.acquire()
+    read = api.get
+
+    async def get_then_renew(resource: Resource, namespace: str | None, name: str) -> dict[str, Any]:
+        lease = await read(resource, namespace, name)
+        monkeypatch.setattr(api, "get", read)
+        api._store(lease["spec"])
+        return lease
+
+    monkeypatch.setattr(api, "get", get_then_renew)
+    await first.release()
+    assert api.holder == ""
+
+
 async def test_of_two_candidates_one_wins() -> None:
     leases = Leases()
     candidates = [asyncio.create_task(leases.candidate(name).acquire()) for name in "abc"]

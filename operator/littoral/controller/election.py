@@ -119,11 +119,20 @@ class Election:
         self._held = None
         try:
             async with asyncio.timeout(RETRY_PERIOD):
-                lease = await self._client.get(LEASES, self._namespace, self._name)
-                if _holder(lease) == self.identity:
-                    await self._write(lease, {"holderIdentity": "", "leaseDurationSeconds": 1, "renewTime": _now()})
+                while not await self._released():
+                    logger.debug("a renewal that was under way came through: the lease is released once more")
         except (ApiError, TimeoutError) as error:
             logger.warning("the lease was not released, a successor waits up to %g s: %s", LEASE_DURATION, error)
+
+    async def _released(self) -> bool:
+        """Clear the holder if it is us; False where the Lease changed in between."""
+        lease = await self._client.get(LEASES, self._namespace, self._name)
+        if _holder(lease) == self.identity:
+            try:
+                await self._write(lease, {"holderIdentity": "", "leaseDurationSeconds": 1, "renewTime": _now()})
+            except Conflict:
+                return False
+        return True
 
     async def _look(self, timeout: float) -> str:  # noqa: ASYNC109 - what is left of a deadline, told as an ApiError
         began = self._clock()
