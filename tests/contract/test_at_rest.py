@@ -73,7 +73,7 @@ async def test_nothing_is_written_and_nothing_is_read(site: Site, operator: Oper
     assert {what: count for what, count in seen.items() if what[0] != "watch"} == {}
 
 
-async def test_a_restart_at_rest_writes_nothing_and_lists_each_kind_once_or_twice(
+async def test_a_restart_at_rest_writes_nothing_and_lists_each_kind_a_few_times(
     site: Site, operator: Operator, plane: ControlPlane
 ) -> None:
     log = AuditLog(plane.audit_log)
@@ -88,7 +88,7 @@ async def test_a_restart_at_rest_writes_nothing_and_lists_each_kind_once_or_twic
         await asyncio.sleep(0.1)
     seen = tally(asked)
     assert {what for what in seen if what[0] not in {"get", "list", "watch"}} == {LEASE}
-    # Once by the operator itself, page by page, and once by kopf at the beginning of each watch.
-    assert {what[1]: count for what, count in seen.items() if what[0] == "list"} == {
-        kind.resource.plural: 2 for kind in KINDS
-    }
+    # Once by the operator itself, page by page, and by kopf at the beginning of each watch, again where one ends early.
+    lists = Counter(request.resource for request in asked if request.verb == "list")
+    assert set(lists) == {kind.resource.plural for kind in KINDS}
+    assert max(lists.values()) <= 3

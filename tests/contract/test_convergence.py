@@ -190,9 +190,8 @@ async def test_the_claim_of_a_namespace_comes_back(site: Site) -> None:
 
 
 async def test_the_volume_of_a_namespace_goes_with_it(site: Site) -> None:
-    (node,) = await site.nodes("a")
-    await site.model("reader")
-    await site.serves_on("reader", node)
+    await site.model("reader", replicas=0)  # a pod's grace would only make the namespace's end slow
+    await site.ready("reader", "ScaledToZero")
     namespace = await site.client.get(NAMESPACES, None, site.namespace)
     volume = volume_name(namespace["metadata"]["uid"])
     await site.get(VOLUMES, volume)

@@ -2,6 +2,7 @@
 
 import itertools
 import random
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final
@@ -52,17 +53,17 @@ PHASES: Final[tuple[tuple[Callable[[Site], Awaitable[None]], str, dict[str, int]
 
 async def consistent(site: Site) -> None:
     """What holds at every moment: nothing is over-committed, and nothing runs that no slice pays for."""
+    deployments = await site.all(DEPLOYMENTS)  # before the slices: a slice is bound before its Deployment is made
     slices = {item["metadata"]["name"]: item for item in await site.all(SLICES)}
-    charged: dict[str, int] = {}
-    for item in slices.values():
-        allocation = item["status"].get("allocation")
-        if allocation is not None:
-            charged[allocation["node"]] = charged.get(allocation["node"], 0) + 1
+    bound = {
+        name: item["status"]["allocation"]["node"] for name, item in slices.items() if "allocation" in item["status"]
+    }
+    charged = Counter(bound.values())
     assert all(count <= UNITS for count in charged.values()), charged
-    for deployment in await site.all(DEPLOYMENTS):
-        owner = slices.get(deployment["metadata"]["name"])
-        if owner is not None:
-            assert owner["status"]["allocation"]["node"] == deployment["metadata"]["labels"][group.LABEL_NODE]
+    for deployment in deployments:
+        name, labels = deployment["metadata"]["name"], deployment["metadata"]["labels"]
+        if name in slices:
+            assert bound.get(name) == labels[group.LABEL_NODE], f"{name} runs on what it was not granted"
 
 
 async def arrived(site: Site, digest: str, shape: dict[str, int]) -> None:
