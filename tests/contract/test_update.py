@@ -5,9 +5,8 @@ from typing import Any
 import pytest
 from tests.contract.kubelet import LOADING, SERVING, fetch_failed, load_failed, of
 from tests.contract.manifests import variant
-from tests.contract.site import Site, condition, eventually, only, verdict
+from tests.contract.site import Site, condition, eventually, verdict
 
-from littoral.api import group
 from littoral.controller.kinds import DEPLOYMENTS, MODELS, PODS
 
 pytestmark = [pytest.mark.contract, pytest.mark.usefixtures("operator")]
@@ -88,24 +87,25 @@ async def test_an_update_that_fails_is_put_back_and_not_tried_again(site: Site, 
     assert verdict(body, "Stalled") == ("True", "UpdateFailed")
     assert sentence in condition(body, "Stalled")["message"]
 
-    async def put_back() -> None:
+    async def put_back() -> dict[str, Any]:
         assert await deployed(site) == {first: "a", second: "a"}
         body = await site.get(MODELS, "reader")
         assert body["status"]["readyReplicas"] == 2
+        return await site.by_node(DEPLOYMENTS, "reader")
 
-    await eventually(put_back)
+    before = await eventually(put_back)
 
     # It would come up now; but nobody tries, whatever else there is to do. The repair shows that somebody looked.
     site.kubelets.reset()
-    name = only(
-        [d for d in await site.children(DEPLOYMENTS, "reader") if d["metadata"]["labels"][group.LABEL_NODE] == second]
-    )
-    await site.patch(DEPLOYMENTS, name["metadata"]["name"], {"spec": {"replicas": 0}})
+    edited = before[second]["metadata"]["name"]
+    await site.patch(DEPLOYMENTS, edited, {"spec": {"replicas": 0}})
 
     async def repaired() -> None:
-        assert (await site.get(DEPLOYMENTS, name["metadata"]["name"]))["spec"]["replicas"] == 1
+        assert (await site.get(DEPLOYMENTS, edited))["spec"]["replicas"] == 1
 
     await eventually(repaired)
+    after = await site.by_node(DEPLOYMENTS, "reader")
+    assert after[first]["metadata"]["generation"] == before[first]["metadata"]["generation"]
     assert await deployed(site) == {first: "a", second: "a"}
     assert verdict(await site.get(MODELS, "reader"), "Stalled") == ("True", "UpdateFailed")
     assert len([event for event in await site.events("reader") if event["reason"] == "UpdateFailed"]) == 1
