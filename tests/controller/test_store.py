@@ -107,7 +107,9 @@ def test_a_list_drops_what_it_lacks_and_keeps_what_is_newer() -> None:
     assert store.sweep(kinds.SLICES, set(), 6) >= {MODEL}
     assert store.sweep(kinds.MODELS, set(), 6) == set()
     assert store.get(kinds.SLICES, KEY) is None
-    assert store.get(kinds.MODELS, ("line", "plate")).metadata.resource_version == "9"
+    kept = store.get(kinds.MODELS, ("line", "plate"))
+    assert kept is not None
+    assert kept.metadata.resource_version == "9"
 
 
 def test_an_event_that_is_late_changes_nothing() -> None:

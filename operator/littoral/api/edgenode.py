@@ -26,9 +26,7 @@ class Sharing(ApiModel):
 class Accelerator(ApiModel):
     """Devices of one profile that the machine has."""
 
-    profile: Annotated[
-        Vocabulary, Field(description="The catalogue's name of the device.")
-    ]
+    profile: Annotated[Vocabulary, Field(description="The catalogue's name of the device.")]
     count: Annotated[int, Field(ge=1, le=64, description="How many such devices the machine has.")] = 1
     sharing: Annotated[Sharing, Field(description="How each device is cut.")] = Sharing()
 
