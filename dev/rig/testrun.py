@@ -108,7 +108,7 @@ def _prepared(*, needed: bool) -> Iterator[Callable[[Progress], None]]:
 
     def ready(progress: Progress) -> None:
         if builder.poll() is None:
-            progress(f"waiting for what the cluster is made of (from nothing 15 to 20 minutes on two cores; {log})")
+            progress(f"waiting for what the cluster is made of (from nothing 12 to 15 minutes on two cores; {log})")
         if builder.wait() != 0:
             raise with_log("what the cluster is made of could not be built", log)
 

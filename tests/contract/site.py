@@ -14,7 +14,7 @@ from tests.contract.manifests import T4_LABELS, Json
 
 from littoral.api import group
 from littoral.controller.client import Client, Resource
-from littoral.controller.errors import AlreadyExists, Conflict, NotFound
+from littoral.controller.errors import Conflict, NotFound
 from littoral.controller.kinds import (
     DEPLOYMENTS,
     EDGENODES,
@@ -22,8 +22,6 @@ from littoral.controller.kinds import (
     NAMESPACES,
     NODES,
     PODS,
-    REVISIONS,
-    SERVICES,
     SLICES,
 )
 
@@ -239,6 +237,3 @@ class Site:
 
     def _where(self, resource: Resource) -> str | None:
         return self.namespace if resource.namespaced else None
-
-
-__all__ = ["REVISIONS", "SERVICES", "AlreadyExists", "Site", "condition", "eventually", "verdict"]

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 from tests.contract.inprocess import InProcess
-from tests.contract.kubelet import LOADING, SERVING, of
 from tests.contract.manifests import CATALOGUE
 from tests.contract.site import Site, eventually, only
 
@@ -71,9 +70,6 @@ async def test_another_catalogue_and_another_operator_restart_nothing_until_a_re
 
             await eventually(untouched)
 
-            site.kubelets.when(of(model="reader"), LOADING)
-            for node in nodes:
-                site.kubelets.when(of(model="reader", node=node), SERVING)
             arguments = ["rollout", "refresh", "im/reader", "-n", site.namespace, "--kubeconfig", str(plane.kubeconfig)]
             result = await asyncio.to_thread(CliRunner().invoke, main, arguments)
             assert result.exit_code == 0, result.output
