@@ -226,6 +226,7 @@ class Reconciler:
             if node is not None and selected(node, self._catalogue()):
                 await self._writer.create(kinds.EDGENODES, edgenode.manifest(name))
                 self._queue.add(PLAN, Priority.HIGH)
+                self._queue.add(work, Priority.HIGH)  # one that is made again may find the plan as it was
             return None
         mine = self._plan.nodes.get(name)
         if isinstance(edge, Refused) or (node is not None and (mine is None or not mine.discovery.findings)):
