@@ -84,8 +84,8 @@ def run(sizes: list[int], progress: Progress, output: Path | None) -> int:
     results = []
     for size in sizes:
         progress(f"{size} models")
-        with _fleet(progress) as (plane, kwok):
-            results.append(_measure(plane, kwok, size, progress))
+        with _fleet(progress) as plane:
+            results.append(_measure(plane, size, progress))
         if output is not None:
             output.write_text(json.dumps([asdict(result) for result in results], indent=1), encoding="utf-8")
     report(results)
@@ -93,19 +93,19 @@ def run(sizes: list[int], progress: Progress, output: Path | None) -> int:
 
 
 @contextmanager
-def _fleet(progress: Progress) -> Iterator[tuple[ControlPlane, Kwok]]:
+def _fleet(progress: Progress) -> Iterator[ControlPlane]:
     state = states.make()
     plane = ControlPlane(state, Options(audit_user=_USER, client_qps=5000))
     try:
         plane.start(progress)
         with Kwok(plane) as kwok:
             kwok.add_nodes(NODES, labels=lambda _number: _LABELS, devices={"nvidia.com/gpu": _UNITS})
-            yield plane, kwok
+            yield plane
     finally:
         cluster.down(state)
 
 
-def _measure(plane: ControlPlane, _kwok: Kwok, size: int, progress: Progress) -> Result:
+def _measure(plane: ControlPlane, size: int, progress: Progress) -> Result:
     result = Result(size)
     kubectl = operator.Kubectl(plane.kubeconfig)
     operator.install(kubectl)
