@@ -12,7 +12,7 @@ profiles:
     labels: {nvidia.com/gpu.product: Emulated-T4}
     resources: [nvidia.com/gpu]
     sharing: [whole, counted]
-    stack: {image: triton-cpu, backends: {python: python}, instanceKind: KIND_CPU}
+    stacks: [{image: triton-cpu, backends: {python: python}, instanceKind: KIND_CPU}]
 """
 
 
@@ -24,7 +24,7 @@ def test_what_is_shipped_can_be_read() -> None:
     shipped = load()
     assert set(shipped.profiles) == {"cpu", "t4", "jetson-orin-nx-16gb"}
     assert shipped.profiles["jetson-orin-nx-16gb"].unified
-    assert all(profile.stack.image for profile in shipped.profiles.values())
+    assert all(profile.stacks[0].image for profile in shipped.profiles.values())
     assert all(figure.source for profile in shipped.profiles.values() for figure in profile.tops)
 
 
@@ -46,10 +46,10 @@ def test_a_word_means_a_profile_a_family_or_any_accelerator(word: str, meant: se
 
 
 def test_an_extension_may_put_its_own_in_place_of_a_shipped_profile() -> None:
-    mine = "profiles: [{name: cpu, family: cpu, sharing: [cpu], stack: {image: mine}}]"
+    mine = "profiles: [{name: cpu, family: cpu, sharing: [cpu], stacks: [{image: mine}]}]"
     extended, problems = extend(load(), "cm", mine)
-    assert (problems, extended.cpu.stack.image) == ((), "mine")
-    assert load().cpu.stack.image != "mine"
+    assert (problems, extended.cpu.stacks[0].image) == ((), "mine")
+    assert load().cpu.stacks[0].image != "mine"
 
 
 def test_a_broken_entry_is_refused_by_name_and_line_and_the_rest_goes_on() -> None:
@@ -72,7 +72,7 @@ def entry(**changes: object) -> str:
         "memory": "4Gi",
         "resources": ["x.com/a"],
         "sharing": ["whole"],
-        "stack": {"image": "i"},
+        "stacks": [{"image": "i"}],
     }
     return json.dumps({"profiles": [{key: value for key, value in (base | changes).items() if value is not None}]})
 
@@ -85,8 +85,8 @@ def entry(**changes: object) -> str:
         (entry(overhead="x"), "overhead: 'x' is not a quantity: write a number with a suffix such as Mi or Gi"),
         (entry(memory=None), "memory: required, unless `unified: true` says that device memory is node memory"),
         (entry(resources=None), "resources: name the extended resource that the device plugin advertises"),
-        (entry(stack={}), "stack.image: name the Triton image, or say in imageReason why there is none"),
-        (entry(stack={"image": "i", "Args": []}), "stack.Args: no such field"),
+        (entry(stacks=[{}]), "stacks.image: name the Triton image, or say in imageReason why there is none"),
+        (entry(stacks=[{"image": "i", "Args": []}]), "stacks.0.Args: no such field"),
         (entry(name="cpu"), "sharing: [cpu] is for the profile and family named cpu, and for nothing else"),
         (entry(sharing=["cpu"]), "sharing: [cpu] is for the profile and family named cpu, and for nothing else"),
         (entry(name="*"), 'name and family: "*" stands for any accelerator and cannot be the name of one'),

@@ -12,11 +12,11 @@ from littoral.api.workload import NodeFacts
 
 EXTENSION = """
 profiles:
-  - {name: a10, family: a10, memory: 24Gi, resources: [nvidia.com/gpu], sharing: [whole], stack: {image: i},
+  - {name: a10, family: a10, memory: 24Gi, resources: [nvidia.com/gpu], sharing: [whole], stacks: [{image: i}],
      labels: {nvidia.com/gpu.product: NVIDIA-A10}}
-  - {name: t4-rack, family: t4, memory: 15Gi, resources: [nvidia.com/gpu], sharing: [counted], stack: {image: i},
+  - {name: t4-rack, family: t4, memory: 15Gi, resources: [nvidia.com/gpu], sharing: [counted], stacks: [{image: i}],
      labels: {nvidia.com/gpu.product: Tesla-T4, rack: mec}}
-  - {name: npu, family: ascend, memory: 8Gi, resources: [huawei.com/npu], sharing: [whole], stack: {image: i},
+  - {name: npu, family: ascend, memory: 8Gi, resources: [huawei.com/npu], sharing: [whole], stacks: [{image: i}],
      labels: {accelerator: npu}}
 """
 PRODUCT = {"nvidia.com/gpu.product": "Tesla-T4"}

@@ -22,8 +22,8 @@ profiles:
     resources: [nvidia.com/gpu]
     sharing: [counted, whole]
     overhead: 64Mi
-    stack: &stack
-      image: triton.test/t4:1
+    stacks: &stacks
+    - image: triton.test/t4:1
       arguments: [--allow-gpu-metrics=false]
       backends: {python: python, onnx: onnxruntime}
       instanceKind: KIND_CPU
@@ -34,7 +34,7 @@ profiles:
     resources: [nvidia.com/gpu]
     sharing: [counted, whole]
     overhead: 64Mi
-    stack: *stack
+    stacks: *stacks
 """
 
 T4_LABELS: Mapping[str, str] = {

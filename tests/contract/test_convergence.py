@@ -205,7 +205,7 @@ async def test_an_entry_of_the_catalogue_that_is_wrong_is_named_and_the_rest_is_
     node = await site.node("new", {group.LABEL_PROFILE: "fresh-gpu"})
     await site.says(node, "False", "UnknownProfile", "CapacityKnown", EDGENODES)
     fresh = CATALOGUE.split("  - name: test-jetson")[0].replace("test-t4", "fresh-gpu").replace("Test-T4", "Fresh")
-    wrong = "profiles:\n  - {name: wrong-gpu, family: wrong, sharing: [whole], overhaed: 1Gi, stack: {}}\n"
+    wrong = "profiles:\n  - {name: wrong-gpu, family: wrong, sharing: [whole], overhaed: 1Gi, stacks: [{}]}\n"
     where = f"{group.CATALOGUE_CONFIGMAP}"
     live = await site.client.get(CONFIGMAPS, group.OPERATOR_NAMESPACE, where)
     try:

@@ -29,20 +29,20 @@ profiles:
     resources: [nvidia.com/gpu]
     sharing: [whole, counted]
     overhead: 128Mi
-    stack: {image: triton, backends: {python: python}, instanceKind: KIND_CPU}
+    stacks: [{image: triton, backends: {python: python}, instanceKind: KIND_CPU}]
   - name: emulated-orin
     family: jetson-orin
     unified: true
     resources: [nvidia.com/gpu]
     sharing: [whole, counted]
     overhead: 100Mi
-    stack: {image: triton, backends: {python: python}, instanceKind: KIND_CPU}
+    stacks: [{image: triton, backends: {python: python}, instanceKind: KIND_CPU}]
   - name: imageless
     family: imageless
     memory: 8Gi
     resources: [example.com/npu]
     sharing: [whole]
-    stack: {image: null, imageReason: nobody builds one, backends: {python: python}}
+    stacks: [{image: null, imageReason: nobody builds one, backends: {python: python}}]
 """
 
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from littoral.accelerators.catalogue import Mechanism, Profile
 from littoral.accelerators.discovery import Device
+from littoral.accelerators.profile import Mechanism, Profile
 from littoral.api.gpuslice import Isolation
 from littoral.slicing.provider import Charge, DeviceState, Grant, Refusal, Request
 from littoral.slicing.registry import PROVIDERS
@@ -13,12 +13,19 @@ def device(
     provider: Mechanism, *, memory: int = 4096, shares: int = 1, count: int = 1, unified: bool = False
 ) -> Device:
     if provider == "cpu":
-        profile = Profile.model_validate({"name": "cpu", "family": "cpu", "sharing": ["cpu"], "stack": {}})
-        return Device("cpu", profile, memory, "cpu", cpu=4000)
+        profile = Profile.model_validate({"name": "cpu", "family": "cpu", "sharing": ["cpu"], "stacks": [{}]})
+        return Device("cpu", profile.platform(), memory, "cpu", cpu=4000)
     profile = Profile.model_validate(
-        {"name": "t4", "family": "t4", "unified": unified, "memory": None, "sharing": ["whole", "counted"], "stack": {}}
+        {
+            "name": "t4",
+            "family": "t4",
+            "unified": unified,
+            "memory": None,
+            "sharing": ["whole", "counted"],
+            "stacks": [{}],
+        }
     )
-    return Device("t4-0", profile, memory, provider, shares, count, "nvidia.com/gpu", shares * count)
+    return Device("t4-0", profile.platform(), memory, provider, shares, count, "nvidia.com/gpu", shares * count)
 
 
 def state(
@@ -89,7 +96,7 @@ REFUSED: dict[str, tuple[DeviceState, Request, str, str]] = {
     ),
     "whole: too small": (state(WHOLE), Request(8192), "InsufficientMemory", "with 4Gi free of 8Gi needed"),
     "whole: not advertised": (
-        state(Device("t4-0", WHOLE.profile, 4096, "whole", resource="nvidia.com/gpu")),
+        state(Device("t4-0", WHOLE.platform, 4096, "whole", resource="nvidia.com/gpu")),
         Request(1),
         "NoCapacity",
         "without usable nvidia.com/gpu",

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from littoral.accelerators.catalogue import Profile
+from littoral.accelerators.profile import Platform, Profile
 from littoral.api.gpuslice import Allocation
 from littoral.api.inferencemodel import InferenceModel
 from littoral.triton import revision
@@ -28,7 +28,7 @@ def make_model(spec: Json | None = None, metadata: Json | None = None) -> Infere
     )
 
 
-def make_profile(stack: Json | None = None, **changes: Any) -> Profile:
+def make_platform(stack: Json | None = None, **changes: Any) -> Platform:
     return Profile.model_validate(
         {
             "name": "t4",
@@ -36,18 +36,20 @@ def make_profile(stack: Json | None = None, **changes: Any) -> Profile:
             "memory": "15360Mi",
             "resources": ["nvidia.com/gpu"],
             "sharing": ["counted"],
-            "stack": {
-                "image": "registry.example/triton:1",
-                "arguments": ["--allow-gpu-metrics=false"],
-                "backends": {"onnx": "onnxruntime", "python": "python"},
-                "instanceKind": "KIND_GPU",
-                "env": {"ZED": "2", "ALPHA": "1"},
-                "tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}],
-                **(stack or {}),
-            },
+            "stacks": [
+                {
+                    "image": "registry.example/triton:1",
+                    "arguments": ["--allow-gpu-metrics=false"],
+                    "backends": {"onnx": "onnxruntime", "python": "python"},
+                    "instanceKind": "KIND_GPU",
+                    "env": {"ZED": "2", "ALPHA": "1"},
+                    "tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}],
+                    **(stack or {}),
+                }
+            ],
             **changes,
         }
-    )
+    ).platform()
 
 
 def make_allocation(**changes: Any) -> Allocation:
@@ -66,7 +68,7 @@ def make_allocation(**changes: Any) -> Allocation:
     )
 
 
-def make_frozen(model: InferenceModel | None = None, profile: Profile | None = None, **changes: Any) -> Frozen:
+def make_frozen(model: InferenceModel | None = None, platform: Platform | None = None, **changes: Any) -> Frozen:
     model = model or make_model()
     arguments = {"fetch_image": "registry.example/littoral:1", "number": 1, **changes}
-    return revision.freeze(model, model.spec.variants[0], profile or make_profile(), **arguments)
+    return revision.freeze(model, model.spec.variants[0], platform or make_platform(), **arguments)

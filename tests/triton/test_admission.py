@@ -11,7 +11,7 @@ import pytest
 import yaml
 from kubernetes.client.exceptions import ApiException
 from kubernetes.utils import FailToCreateError, create_from_dict
-from tests.triton.conftest import Json, make_allocation, make_frozen, make_model, make_profile
+from tests.triton.conftest import Json, make_allocation, make_frozen, make_model, make_platform
 
 from littoral.controller.drift import first_difference
 from littoral.triton import deployment, revision, service, storage
@@ -60,7 +60,7 @@ def answered(api: Any, manifest: Json) -> Json:
 def manifests(namespace: Any) -> dict[str, Json]:
     name, uid = namespace.metadata.name, namespace.metadata.uid
     model = make_model(metadata={"namespace": name, "uid": str(uuid.uuid4())})
-    cpu = make_profile(name="cpu", family="cpu", sharing=["cpu"])
+    cpu = make_platform(name="cpu", family="cpu", sharing=["cpu"])
     frozen = make_frozen(model)
     slice_uid = str(uuid.uuid4())
     return {

@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 
 import pytest
-from tests.triton.conftest import Json, make_allocation, make_frozen, make_model, make_profile
+from tests.triton.conftest import Json, make_allocation, make_frozen, make_model, make_platform
 
 from littoral.api import group
 from littoral.api.gpuslice import Allocation
@@ -159,7 +159,7 @@ class TestResources:
     def test_the_grant_is_requested_where_it_is_node_memory(
         self, profile: Json, requests: dict[str, str] | None
     ) -> None:
-        frozen = make_frozen(profile=make_profile(**profile))
+        frozen = make_frozen(platform=make_platform(**profile))
 
         assert server(build(frozen=frozen))["resources"].get("requests") == requests
 

@@ -8,10 +8,10 @@ import pytest
 from google.protobuf import text_format
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.triton.conftest import Json, make_model, make_profile
+from tests.triton.conftest import Json, make_model, make_platform
 from tritonclient.grpc import model_config_pb2
 
-from littoral.accelerators.catalogue import Profile
+from littoral.accelerators.profile import Platform
 from littoral.api import group
 from littoral.api.inferencemodel import InferenceModel
 from littoral.modelstore.request import parse_request
@@ -34,7 +34,7 @@ def expand(value: str, variables: dict[str, str]) -> str:
 def template() -> Json:
     model = make_model()
     return pod_template.build(
-        model, model.spec.variants[0], make_profile(), fetch_image="registry.example/littoral:1", revision="plate-0123"
+        model, model.spec.variants[0], make_platform(), fetch_image="registry.example/littoral:1", revision="plate-0123"
     )
 
 
@@ -58,8 +58,8 @@ def fetch(spec: Json) -> Json:
     return container
 
 
-def build(model: InferenceModel, profile: Profile) -> Json:
-    return pod_template.build(model, model.spec.variants[0], profile, fetch_image="fetch:1", revision="r")
+def build(model: InferenceModel, platform: Platform) -> Json:
+    return pod_template.build(model, model.spec.variants[0], platform, fetch_image="fetch:1", revision="r")
 
 
 def request_of(template: Json) -> Any:
@@ -112,7 +112,7 @@ def test_tolerates_what_the_hardware_and_the_user_say_each_once() -> None:
     gpu = {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}
     model = make_model({"placement": {"tolerations": [mine, gpu, {"operator": "Exists"}]}})
 
-    tolerations = build(model, make_profile())["spec"]["tolerations"]
+    tolerations = build(model, make_platform())["spec"]["tolerations"]
 
     assert tolerations[2:] == [gpu, mine, {"operator": "Exists"}]
 
@@ -142,14 +142,14 @@ class TestFetch:
         source = {"uri": "file:///import/a.onnx", "sha256": "b" * 64}
         variant = {"name": "v", "accelerators": ["t4"], "format": "onnx", "source": source}
 
-        assert request_of(build(make_model({"variants": [variant]}), make_profile())).models[0].size is None
+        assert request_of(build(make_model({"variants": [variant]}), make_platform())).models[0].size is None
 
     @pytest.mark.parametrize("tail", ["$(HOME)", "$$(HOME)", "a$$b", "$", "$()", '"},{"', "\\", "%24"])
     def test_a_uri_arrives_as_it_was_written(self, tail: str) -> None:
         source = {"uri": f"https://models.example/{tail}", "sha256": "b" * 64}
         variant = {"name": "v", "accelerators": ["t4"], "format": "onnx", "source": source}
 
-        assert request_of(build(make_model({"variants": [variant]}), make_profile())).models[0].uri == source["uri"]
+        assert request_of(build(make_model({"variants": [variant]}), make_platform())).models[0].uri == source["uri"]
 
     def test_is_root_without_any_capability(self, fetch: Json) -> None:
         context = fetch["securityContext"]
@@ -188,7 +188,7 @@ class TestServer:
         assert server["env"] == [{"name": "ALPHA", "value": "1"}, {"name": "ZED", "value": "2"}]
 
     def test_image_is_the_stacks_unless_the_spec_names_one(self, server: Json) -> None:
-        named = build(make_model({"serving": {"image": "registry.example/mine:2"}}), make_profile())
+        named = build(make_model({"serving": {"image": "registry.example/mine:2"}}), make_platform())
 
         assert server["image"] == "registry.example/triton:1"
         assert server["imagePullPolicy"] == "IfNotPresent"
@@ -211,7 +211,7 @@ class TestServer:
         ("timeout", "seconds"), [("90s", 90), ("10m", 600), ("1500ms", 2), ("0s", 1), ("99999h", 7 * 24 * 3600)]
     )
     def test_startup_budget_is_the_specs(self, timeout: str, seconds: int) -> None:
-        probe = build(make_model({"serving": {"startupTimeout": timeout}}), make_profile())["spec"]["containers"][0][
+        probe = build(make_model({"serving": {"startupTimeout": timeout}}), make_platform())["spec"]["containers"][0][
             "startupProbe"
         ]
 
@@ -243,16 +243,16 @@ class TestServer:
         assert server["securityContext"] == {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
 
     def test_the_stack_may_choose_user_and_groups(self) -> None:
-        profile = make_profile({"securityContext": {"runAsUser": 2000, "supplementalGroups": [44]}})
+        platform = make_platform({"securityContext": {"runAsUser": 2000, "supplementalGroups": [44]}})
 
-        context = build(make_model(), profile)["spec"]["securityContext"]
+        context = build(make_model(), platform)["spec"]["securityContext"]
 
         assert (context["runAsUser"], context["supplementalGroups"]) == (2000, [44])
         assert context["runAsNonRoot"] is True
 
     @pytest.mark.parametrize(("name", "written"), [("nvidia", {"runtimeClassName": "nvidia"}), (None, {})])
     def test_runtime_class_only_where_the_stack_has_one(self, name: str, written: Json) -> None:
-        spec = build(make_model(), make_profile({"runtimeClassName": name}))["spec"]
+        spec = build(make_model(), make_platform({"runtimeClassName": name}))["spec"]
 
         assert {key: spec[key] for key in spec if key == "runtimeClassName"} == written
 
@@ -275,15 +275,15 @@ def test_volumes(spec: Json) -> None:
 )
 def test_what_the_catalogue_cannot_serve_is_said(stack: Json, reason: str, sentence: str) -> None:
     with pytest.raises(Unservable, match=sentence) as caught:
-        build(make_model(), make_profile(stack))
+        build(make_model(), make_platform(stack))
 
     assert caught.value.reason == reason
 
 
 def test_an_image_of_the_users_own_needs_none_in_the_catalogue() -> None:
-    profile = make_profile({"image": None, "imageReason": "none is built for it"})
+    platform = make_platform({"image": None, "imageReason": "none is built for it"})
 
-    assert build(make_model({"serving": {"image": "mine:1"}}), profile)["spec"]["containers"][0]["image"] == "mine:1"
+    assert build(make_model({"serving": {"image": "mine:1"}}), platform)["spec"]["containers"][0]["image"] == "mine:1"
 
 
 @given(st.text("$()AB ", max_size=12))

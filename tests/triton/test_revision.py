@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.triton.conftest import Json, make_frozen, make_model, make_profile
+from tests.triton.conftest import Json, make_frozen, make_model, make_platform
 
 from littoral.api import group
 from littoral.api.inferencemodel import InferenceModel
@@ -144,7 +144,7 @@ class TestFreeze:
         ],
     )
     def test_knows_whether_the_grant_is_node_memory(self, profile: Json, expected: bool) -> None:
-        assert make_frozen(profile=make_profile(**profile)).node_memory is expected
+        assert make_frozen(platform=make_platform(**profile)).node_memory is expected
 
     @pytest.mark.parametrize(
         "stack",
@@ -157,7 +157,7 @@ class TestFreeze:
         ],
     )
     def test_another_catalogue_gives_another_template_under_the_same_name(self, stack: Json) -> None:
-        now, then = make_frozen(profile=make_profile(stack)), make_frozen()
+        now, then = make_frozen(platform=make_platform(stack)), make_frozen()
 
         assert now.name == then.name
         assert now.template != then.template
@@ -170,7 +170,7 @@ class TestFreeze:
 
     def test_refuses_what_the_catalogue_cannot_serve(self) -> None:
         with pytest.raises(Unservable):
-            make_frozen(profile=make_profile({"backends": {}}))
+            make_frozen(platform=make_platform({"backends": {}}))
 
 
 class TestControllerRevision:

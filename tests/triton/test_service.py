@@ -1,6 +1,6 @@
 import json
 
-from tests.triton.conftest import make_frozen, make_model, make_profile
+from tests.triton.conftest import make_frozen, make_model, make_platform
 
 from littoral.api import group
 from littoral.triton import pod_template, service
@@ -28,7 +28,7 @@ def test_leads_to_the_ports_of_the_pods_by_name() -> None:
 def test_selects_the_serving_pods_and_nothing_that_merely_belongs_to_the_model() -> None:
     model = make_model()
     wanted = service.build(model)["spec"]["selector"].items()
-    pod = pod_template.build(model, model.spec.variants[0], make_profile(), fetch_image="f", revision="r")
+    pod = pod_template.build(model, model.spec.variants[0], make_platform(), fetch_image="f", revision="r")
 
     assert wanted <= pod["metadata"]["labels"].items()
     assert not wanted <= service.build(model)["metadata"]["labels"].items()

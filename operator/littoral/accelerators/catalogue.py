@@ -8,104 +8,17 @@ An entry with a word that is not understood is refused whole: a typing error in 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
 from types import MappingProxyType
-from typing import Annotated, Any, Final, Literal
+from typing import Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
-from pydantic.alias_generators import to_camel
+from pydantic import ValidationError
 
-from littoral.api.base import LabelKey, Quantity, Vocabulary
-from littoral.api.inferencemodel import Toleration
-from littoral.api.quantity import to_mib
-
-CPU: Final = "cpu"
-"""The profile that every Node has, and the word by which a variant or a slice asks for no accelerator."""
-ANY: Final = "*"
-"""The word for any accelerator."""
-
-Mechanism = Literal["whole", "counted", "cpu"]
-"""The sharing mechanisms that there is a provider for (littoral.slicing.registry)."""
-
-
-class Entry(BaseModel):
-    """Base of the catalogue's types: camelCase in YAML, immutable in memory, unknown words refused."""
-
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True, extra="forbid")
-
-
-class Tops(Entry):
-    """Compute as its maker states it; figures of another precision or sparsity are not comparable."""
-
-    value: Annotated[float, Field(gt=0)]
-    precision: Annotated[str, Field(min_length=1)]
-    sparsity: Literal["dense", "sparse"]
-    source: Annotated[str, Field(min_length=1)]
-
-
-class Stack(Entry):
-    """How Triton runs on a device: what the pod of a served model gets from the catalogue."""
-
-    image: str | None = None
-    """The Triton image; null where none is known to work, and then image_reason says why."""
-    image_reason: str = ""
-    arguments: tuple[str, ...] = ()
-    backends: Mapping[Vocabulary, str] = {}
-    """Triton's backend by the artifact's format."""
-    instance_kind: Literal["KIND_AUTO", "KIND_CPU", "KIND_GPU", "KIND_MODEL"] = "KIND_AUTO"
-    security_context: Mapping[str, Any] = {}
-    """Of the pod: runAsUser, supplementalGroups, …"""
-    env: Mapping[str, str] = {}
-    tolerations: tuple[Toleration, ...] = ()
-    runtime_class_name: str | None = None
-
-
-class Profile(Entry):
-    """One kind of device."""
-
-    name: Vocabulary
-    family: Vocabulary
-    vendor: str = ""
-    architecture: str = ""
-    """kubernetes.io/arch of the machines it is in; empty: any."""
-    memory: Quantity | None = None
-    """Of one device; absent where device memory is node memory."""
-    unified: bool = False
-    """Whether the device's memory is the node's."""
-    labels: Mapping[LabelKey, str | tuple[str, ...]] = {}
-    """Node labels that identify it: all must match; a list means any of its values."""
-    resources: tuple[LabelKey, ...] = ()
-    """Extended resources by which device plugins advertise it."""
-    sharing: Annotated[tuple[Mechanism, ...], Field(min_length=1)]
-    """Mechanisms that the hardware and its device plugin really support, the preferred first."""
-    overhead: Quantity = "0"
-    """Memory that Triton itself holds, charged once for each server."""
-    tops: tuple[Tops, ...] = ()
-    stack: Stack
-
-    @field_validator("memory", "overhead")
-    @classmethod
-    def _parseable(cls, value: str | None) -> str | None:
-        if value is not None:
-            to_mib(value)
-        return value
-
-    def answers_to(self, word: str) -> bool:
-        """Whether a variant's or a slice's word means this profile: its name, its family, or "*", any accelerator."""
-        return word in (self.name, self.family) or (word == ANY and not self.is_cpu)
-
-    @property
-    def is_cpu(self) -> bool:
-        """Whether this is no accelerator but the node's own cores and memory."""
-        return self.sharing == ("cpu",)
-
-    @property
-    def overhead_mib(self) -> int:
-        """Memory that Triton itself holds, MiB."""
-        return to_mib(self.overhead)
+from littoral.accelerators import versions
+from littoral.accelerators.profile import ANY, CPU, Platform, Profile
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +39,7 @@ class Catalogue:
     """The profiles by name."""
 
     profiles: Mapping[str, Profile]
+    _platforms: dict[tuple[str, tuple[tuple[str, str], ...]], Platform] = field(default_factory=dict, repr=False)
 
     def get(self, name: str) -> Profile | None:
         """The profile of this name."""
@@ -134,6 +48,14 @@ class Catalogue:
     def matching(self, word: str) -> tuple[Profile, ...]:
         """The profiles that a variant's or a slice's word means; none where nobody knows the word."""
         return tuple(profile for profile in self.profiles.values() if profile.answers_to(word))
+
+    def platform(self, profile: Profile, installed: Mapping[str, str] | None = None) -> Platform:
+        """Profile.platform, one value for one question: what is worked out about it may be kept by identity."""
+        key = (profile.name, tuple(sorted((installed or {}).items())))
+        known = self._platforms.get(key)
+        if known is None or known.profile is not profile:
+            known = self._platforms[key] = profile.platform(installed)
+        return known
 
     @property
     def cpu(self) -> Profile:
@@ -181,12 +103,22 @@ def _check(profile: Profile) -> None:
         raise ValueError("sharing: [cpu] is for the profile and family named cpu, and for nothing else")
     if profile.is_cpu and profile.name != CPU:
         raise ValueError("name: there is one profile of the node's own cores, and its name is cpu")
-    if not profile.is_cpu and not profile.resources:
+    if not profile.is_cpu and not profile.resources and profile.sharing != ("runtime",):
         raise ValueError("resources: name the extended resource that the device plugin advertises")
     if profile.memory is None and not (profile.unified or profile.is_cpu):
         raise ValueError("memory: required, unless `unified: true` says that device memory is node memory")
-    if profile.stack.image is None and not profile.stack.image_reason:
-        raise ValueError("stack.image: name the Triton image, or say in imageReason why there is none")
+    if ("vnpu" in profile.sharing) != (profile.partitions is not None):
+        raise ValueError("partitions: list the templates of a device that is shared as vnpu, and of no other")
+    if both := set(profile.sharing) & set(profile.unsupported):
+        raise ValueError(f"unsupported: {', '.join(sorted(both))} stands in sharing as well")
+    names = [stack.name for stack in profile.stacks]
+    if len(set(names)) != len(names):
+        raise ValueError("stacks: give each a name of its own")
+    for stack in profile.stacks:
+        for asked in stack.when.values():
+            versions.check(asked)
+        if stack.image is None and not stack.image_reason:
+            raise ValueError("stacks.image: name the Triton image, or say in imageReason why there is none")
 
 
 def _entries(text: str) -> list[tuple[int, dict[str, Any] | str]]:

@@ -6,10 +6,12 @@ lower it. A contradiction never raises capacity; it becomes CapacityKnown=False 
 """
 
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field, replace
 
-from littoral.accelerators.catalogue import CPU, Catalogue, Mechanism, Profile
+from littoral.accelerators.catalogue import Catalogue
+from littoral.accelerators.profile import CPU, Mechanism, Platform, Profile, Stack, Tops
 from littoral.api.conditions import CAPACITY_KNOWN, Finding
 from littoral.api.edgenode import EdgeNodeSpec
 from littoral.api.group import CATALOGUE_CONFIGMAP, LABEL_POOL, LABEL_PROFILE, OPERATOR_NAMESPACE
@@ -29,7 +31,7 @@ class Device:
     """One device, or several alike on one node among which the kubelet chooses and nobody says which."""
 
     id: str
-    profile: Profile
+    platform: Platform
     memory: int
     """Of each one, what can be granted: MiB, after what is reserved."""
     provider: Mechanism
@@ -44,6 +46,24 @@ class Device:
     """Thousandths of a core that 100 percent stand for; 0 on an accelerator."""
     source: str = ""
     """The fact from which this was concluded."""
+    uuid: str = ""
+    """By which its mechanism tells it from others, if it does (HAMi)."""
+    templates: Mapping[str, int] = field(default_factory=dict)
+    """Partitions that the node advertises, by the name of their template (vnpu)."""
+    runtime_class: str = ""
+    """The RuntimeClass for its pods; empty where none is needed, exists, or can be read there."""
+    tops: tuple[Tops, ...] = ()
+    """Its compute in the power mode it is in."""
+
+    @property
+    def profile(self) -> Profile:
+        """What kind of device it is."""
+        return self.platform.profile
+
+    @property
+    def stack(self) -> Stack:
+        """How Triton runs on it, with the software of this machine."""
+        return self.platform.stack
 
     @property
     def total_memory(self) -> int:
@@ -53,7 +73,7 @@ class Device:
     @property
     def shares_node_memory(self) -> bool:
         """Whether its memory is the node's, so that all such devices of a node draw on one account."""
-        return self.profile.unified or self.profile.is_cpu
+        return self.profile.node_memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,15 +104,30 @@ class _Problem:
     message: str
 
 
-def discover(node: NodeFacts, edge: EdgeNodeSpec, catalogue: Catalogue) -> Discovery:
-    """The node's devices, its pool and site, and whether its capacity is known."""
+def discover(
+    node: NodeFacts,
+    edge: EdgeNodeSpec,
+    catalogue: Catalogue,
+    runtime_classes: AbstractSet[str] | None = None,  # noqa: ARG001
+) -> Discovery:
+    """The node's devices, its pool and site, and whether its capacity is known.
+
+    `runtime_classes` are those that exist in the cluster; None where nobody can say.
+    """
     problems: list[_Problem] = []
     read = _declared if edge.accelerators else _shown
     claims = read(node, edge, catalogue, problems)
     node_memory = max(0, node.memory - to_mib(edge.reserved.memory))
-    devices = [_device(claim, node, edge, node_memory, problems) for claim in claims]
+    devices = [_device(claim, node, edge, catalogue, problems) for claim in claims]
     devices = _unmixed(devices, problems)
-    cpu = Device(CPU, catalogue.cpu, node_memory, "cpu", cpu=node.cpu, source="every Node has its own cores and memory")
+    cpu = Device(
+        CPU,
+        catalogue.platform(catalogue.cpu),
+        node_memory,
+        "cpu",
+        cpu=node.cpu,
+        source="every Node has its own cores and memory",
+    )
     family = devices[0].profile.family if devices else CPU
     return Discovery(
         devices=(*devices, cpu),
@@ -192,7 +227,9 @@ def _label(node: NodeFacts, profile: Profile, name: str) -> int:
     return int(text) if ours and text.isascii() and text.isdigit() else 0
 
 
-def _device(claim: _Claim, node: NodeFacts, edge: EdgeNodeSpec, node_memory: int, problems: list[_Problem]) -> Device:
+def _device(
+    claim: _Claim, node: NodeFacts, edge: EdgeNodeSpec, catalogue: Catalogue, problems: list[_Problem]
+) -> Device:
     """The devices of one claim, with the units that may be handed out: 0 where it is not safe to hand out any."""
     profile = claim.profile
     advertised = [name for name in profile.resources if name in node.resources]
@@ -231,12 +268,15 @@ def _device(claim: _Claim, node: NodeFacts, edge: EdgeNodeSpec, node_memory: int
             )
         )
     if profile.unified:
+        node_memory = max(0, node.memory - to_mib(edge.reserved.memory))
         memory = min(node_memory, to_mib(profile.memory)) if profile.memory else node_memory
     else:
         sizes = (to_mib(profile.memory or "0"), _label(node, profile, "gpu.memory"))
         memory = max(0, min(size for size in sizes if size) - to_mib(edge.reserved.memory))
     name = f"{profile.name}-0" if count == 1 else profile.name
-    return Device(name, profile, memory, mechanism, claim.shares, count, resource, units, source=claim.source)
+    return Device(
+        name, catalogue.platform(profile), memory, mechanism, claim.shares, count, resource, units, source=claim.source
+    )
 
 
 def _unmixed(devices: list[Device], problems: list[_Problem]) -> list[Device]:

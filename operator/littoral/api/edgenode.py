@@ -3,16 +3,39 @@
 The spec declares and limits; it configures nothing on the machine. What was found, and from which fact, is in status.
 """
 
-from typing import Annotated, Final
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
-from littoral.api.base import ApiModel, Condition, Metadata, Name, Quantity, Vocabulary, pending_conditions, rules
+from littoral.api.base import (
+    ApiModel,
+    Condition,
+    LabelKey,
+    LabelValue,
+    Metadata,
+    Name,
+    Quantity,
+    Vocabulary,
+    pending_conditions,
+    rules,
+)
+
+SharingMode = Literal["whole", "runtime", "counted", "time-slicing", "mps", "hami", "vnpu", "share-dev-count"]
+Version = Annotated[str, Field(min_length=1, max_length=32, pattern=r"^[0-9][0-9A-Za-z.+-]*$")]
 
 
 class Sharing(ApiModel):
     """How the node's device plugin cuts each device."""
 
+    mode: Annotated[
+        SharingMode | None,
+        Field(
+            description="The mechanism: whole, runtime, time-slicing, mps, hami, vnpu, share-dev-count, counted. "
+            "Default: what the Node shows, else the profile's first."
+        ),
+    ] = None
     replicas: Annotated[
         int,
         Field(
@@ -28,7 +51,52 @@ class Accelerator(ApiModel):
 
     profile: Annotated[Vocabulary, Field(description="The catalogue's name of the device.")]
     count: Annotated[int, Field(ge=1, le=64, description="How many such devices the machine has.")] = 1
+    power_mode: Annotated[
+        str,
+        Field(
+            max_length=32,
+            description="The power mode it is set to, as nvpmodel or npu-smi calls it; decides its TOPS and the CPUs.",
+        ),
+    ] = ""
     sharing: Annotated[Sharing, Field(description="How each device is cut.")] = Sharing()
+
+
+class SystemSoftware(ApiModel):
+    """Versions of what is installed on the machine; they decide the Triton image."""
+
+    jetpack: Annotated[Version | None, Field(description='JetPack, for example "6.2".')] = None
+    driver: Annotated[Version | None, Field(description="The accelerator's driver.")] = None
+    cann: Annotated[Version | None, Field(description="Huawei's CANN.")] = None
+
+
+class LabelRequirement(ApiModel):
+    """A metav1.LabelSelectorRequirement."""
+
+    key: Annotated[LabelKey, Field(description="The label's key.")]
+    operator: Annotated[
+        Literal["In", "NotIn", "Exists", "DoesNotExist"], Field(description="How values relate to the label.")
+    ]
+    values: Annotated[tuple[LabelValue, ...], Field(max_length=32, description="For In and NotIn.")] = ()
+
+
+class LabelSelector(ApiModel):
+    """A metav1.LabelSelector: all of it must match; an empty one matches everything."""
+
+    match_labels: Annotated[
+        Mapping[LabelKey, LabelValue], Field(max_length=16, description="Labels with these values.")
+    ] = {}
+    match_expressions: Annotated[
+        tuple[LabelRequirement, ...], Field(max_length=16, description="Requirements on labels.")
+    ] = ()
+
+
+class AllowedNamespaces(ApiModel):
+    """Whose models may use the machine."""
+
+    selector: Annotated[
+        LabelSelector,
+        Field(description="Labels of the Namespace (kubernetes.io/metadata.name is its name); empty: all namespaces."),
+    ] = LabelSelector()
 
 
 class Reserved(ApiModel):
@@ -57,6 +125,12 @@ class EdgeNodeSpec(ApiModel):
         ),
     ] = ()
     reserved: Annotated[Reserved, Field(description="What is never sliced.")] = Reserved()
+    stack: Annotated[
+        SystemSoftware, Field(description="What is installed on the machine. Default: what the Node's labels say.")
+    ] = SystemSoftware()
+    allowed_namespaces: Annotated[
+        AllowedNamespaces, Field(description="Whose models may use the machine. Default: everybody's.")
+    ] = AllowedNamespaces()
     cordoned: Annotated[
         bool, Field(description="Nothing new is placed here; what serves goes on. `kubectl cordon` counts as well.")
     ] = False
@@ -76,6 +150,25 @@ class DeviceStatus(ApiModel):
     ] = "0"
     free: Annotated[Quantity, Field(description="Memory left.")] = "0"
     compute_granted: Annotated[int, Field(ge=0, description="Percent of the device granted.")] = 0
+    units: Annotated[
+        str, Field(max_length=32, description="Units of its resource in use, of those there are: 3/4.")
+    ] = ""
+    tops: Annotated[
+        str, Field(max_length=64, description="Its compute in its power mode, for example 100 INT8 TOPS sparse.")
+    ] = ""
+    stack: Annotated[str, Field(max_length=63, description="The catalogue's stack that its software matches.")] = ""
+    runtime_class_name: Annotated[str, Field(max_length=253, description="The RuntimeClass that its pods get.")] = ""
+
+
+class Exclusion(ApiModel):
+    """A device that gets nothing for a while, because the scheduler or the kubelet refused a pod of ours for it."""
+
+    device: Annotated[str, Field(max_length=128, description="The device's id on this node.")]
+    reason: Annotated[str, Field(min_length=1, max_length=128, description="The refusal in one word.")]
+    message: Annotated[str, Field(max_length=1024, description="The refusal in their words.")] = ""
+    since: Annotated[datetime, Field(description="When it was last refused.")]
+    until: Annotated[datetime, Field(description="When it is tried again.")]
+    failures: Annotated[int, Field(ge=1, description="Refusals in a row; each doubles the wait.")] = 1
 
 
 class EdgeNodeStatus(ApiModel):
@@ -92,6 +185,9 @@ class EdgeNodeStatus(ApiModel):
     ] = ""
     free: Annotated[str, Field(max_length=64, description="Memory left of all that can be granted.")] = ""
     devices: Annotated[tuple[DeviceStatus, ...], Field(max_length=64, description="Each device.")] = ()
+    exclusions: Annotated[
+        tuple[Exclusion, ...], Field(max_length=64, description="Devices that get nothing for a while, and why.")
+    ] = ()
 
 
 class EdgeNode(ApiModel):

@@ -13,6 +13,8 @@ from pydantic import Field
 from littoral.api.base import ApiModel, Condition, LabelKey, Metadata, Quantity, Vocabulary, pending_conditions
 
 Isolation = Literal["None", "Soft", "Hard"]
+EnvName = Annotated[str, Field(max_length=128, pattern="^[A-Za-z_][A-Za-z0-9_]*$")]
+EnvValue = Annotated[str, Field(max_length=1024)]
 ISOLATION_ORDER: Final[tuple[Isolation, ...]] = ("None", "Soft", "Hard")
 
 
@@ -34,6 +36,23 @@ class GPUSliceSpec(ApiModel):
     ] = ()
 
 
+class PodPatch(ApiModel):
+    """What a sharing mechanism asks of the pod beside resources; kept with the grant, so that no upgrade changes it."""
+
+    env: Annotated[
+        Mapping[EnvName, EnvValue], Field(max_length=16, description="Environment of the server container.")
+    ] = {}
+    annotations: Annotated[
+        Mapping[LabelKey, EnvValue], Field(max_length=16, description="Annotations of the pod.")
+    ] = {}
+    runtime_class_name: Annotated[
+        str, Field(max_length=253, description="The pod's RuntimeClass; empty: the node's default runtime.")
+    ] = ""
+    scheduler_name: Annotated[
+        str, Field(max_length=253, description="Who schedules the pod; empty: the default scheduler.")
+    ] = ""
+
+
 class Allocation(ApiModel):
     """Where the slice lies and what it is charged: what the provider really gives, rounded up to what it can cut."""
 
@@ -47,6 +66,7 @@ class Allocation(ApiModel):
     resources: Annotated[
         Mapping[LabelKey, Quantity], Field(max_length=8, description="Extended resources the pod asks the kubelet for.")
     ] = {}
+    pod: Annotated[PodPatch, Field(description="What else the mechanism asks of the pod.")] = PodPatch()
     bound_at: Annotated[datetime | None, Field(description="When it was bound.")] = None
     started_at: Annotated[datetime | None, Field(description="When its server was first ready.")] = None
     updated_at: Annotated[
@@ -60,7 +80,13 @@ class GPUSliceStatus(ApiModel):
     observed_generation: Annotated[int | None, Field(ge=0, description="The spec generation this status is about.")] = (
         None
     )
-    phase: Annotated[str, Field(max_length=32, description="Pending or Bound; the conditions say why.")] = ""
+    phase: Annotated[
+        str,
+        Field(
+            max_length=32,
+            description="Pending, Bound, or Lost when the device has disappeared; the conditions say why.",
+        ),
+    ] = ""
     conditions: Annotated[tuple[Condition, ...], Field(max_length=16, description="Bound.")] = ()
     allocation: Annotated[Allocation | None, Field(description="Where it lies; absent while it waits.")] = None
 

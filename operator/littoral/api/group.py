@@ -27,6 +27,11 @@ LABEL_PROFILE: Final = f"{GROUP}/profile"
 LABEL_POOL: Final = f"{GROUP}/pool"
 """On a Node: its pool."""
 
+LABEL_GROUP: Final = f"{GROUP}/group"
+"""On the slices, Deployments and pods of a shared server: spec.server.group of the models that it serves."""
+LABEL_STACK: Final = f"{GROUP}/stack"
+"""On a Node: what is installed there, as COMPONENT-VERSION, for example jetpack-6.2 (jetpack, driver or cann)."""
+
 ANNOTATION_GRANT: Final = f"{GROUP}/grant"
 """On pods: their slice's allocation without times, as JSON: what the ledger charges while the pod exists."""
 ANNOTATION_ASKED: Final = f"{GROUP}/asked"

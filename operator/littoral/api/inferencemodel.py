@@ -20,7 +20,7 @@ from littoral.api.base import (
     rules,
 )
 from littoral.api.gpuslice import Isolation
-from littoral.api.group import ANNOTATION_REFRESH
+from littoral.api.group import ANNOTATION_REFRESH, GRPC_PORT, HTTP_PORT, METRICS_PORT
 
 MAX_NAME: Final = 40
 MAX_NODES_LISTED: Final = 100
@@ -28,6 +28,7 @@ MAX_FAILED: Final = 16
 
 
 RevisionName = Annotated[str, Field(max_length=63)]
+VersionRange = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[<>=!~0-9][0-9A-Za-z.,<>=!~* +-]*$")]
 FailureNote = Annotated[str, Field(max_length=1024)]
 
 
@@ -74,6 +75,15 @@ class SliceRequest(ApiModel):
     )
 
 
+class Latency(ApiModel):
+    """What was measured of a variant; nothing is scaled from it."""
+
+    p99: Annotated[Duration, Field(description="99 of 100 requests took at most this long.")]
+    at_compute: Annotated[
+        int, Field(ge=1, le=100, description="Percent of one device that it had when it was measured.")
+    ] = 100
+
+
 class Variant(ApiModel):
     """The model in one format, for some accelerators."""
 
@@ -92,6 +102,22 @@ class Variant(ApiModel):
     ]
     source: Annotated[Source, Field(description="The artifact.")]
     slice: Annotated[SliceRequest, Field(description="Overrides spec.slice field by field.")] = SliceRequest()
+    requires: Annotated[
+        Mapping[Vocabulary, VersionRange],
+        Field(
+            max_length=8,
+            description="Versions it needs: jetpack, driver, cann of the machine, tensorrt and the like of the image; "
+            '"6.2" (and what refines it) or a range such as ">=6,<7".',
+        ),
+    ] = {}
+    virtual_npu: Annotated[
+        bool,
+        Field(
+            alias="virtualNPU",
+            description="The .om was built with atc --virtual_type=1, without which it does not run on a vNPU.",
+        ),
+    ] = False
+    latency: Annotated[Latency | None, Field(description="As measured; placement.maxLatency goes by it.")] = None
 
 
 class Toleration(ApiModel):
@@ -118,6 +144,53 @@ class Placement(ApiModel):
         Mapping[LabelKey, LabelValue], Field(max_length=16, description="Labels that the Node must have.")
     ] = {}
     tolerations: Annotated[tuple[Toleration, ...], Field(max_length=16, description="Taints it may ignore.")] = ()
+    spread: Annotated[
+        LabelKey | None,
+        Field(
+            description="Node label over whose values replicas are spread first, such as topology.kubernetes.io/zone."
+        ),
+    ] = None
+    max_latency: Annotated[
+        Duration | None,
+        Field(description="Only variants whose measured p99, at no more compute than asked, is within this."),
+    ] = None
+    priority_class_name: Annotated[
+        str,
+        Field(
+            max_length=253,
+            description="PriorityClass of its pods; who has the higher value is placed first. Nothing is preempted.",
+        ),
+    ] = ""
+
+
+class Server(ApiModel):
+    """With whom it shares a Triton server."""
+
+    group: Annotated[
+        Name | None,
+        Field(description="Models of one namespace and group that land on a node share one slice and one server."),
+    ] = None
+
+
+class SliceReference(ApiModel):
+    """A GPUSlice of the same namespace."""
+
+    name: Annotated[Name, Field(description="Its name.")]
+
+
+class Ports(ApiModel):
+    """Ports of the server."""
+
+    http: Annotated[int, Field(ge=1, le=65535, description="HTTP.")] = HTTP_PORT
+    grpc: Annotated[int, Field(ge=1, le=65535, description="gRPC.")] = GRPC_PORT
+    metrics: Annotated[int, Field(ge=1, le=65535, description="Prometheus metrics.")] = METRICS_PORT
+
+
+class HostResources(ApiModel):
+    """What the server needs of the machine beside its accelerator."""
+
+    cpu: Annotated[Quantity | None, Field(description="Cores that are requested; no limit.")] = None
+    memory: Annotated[Quantity | None, Field(description="Node memory that is requested; no limit.")] = None
 
 
 class Serving(ApiModel):
@@ -135,6 +208,17 @@ class Serving(ApiModel):
         str,
         Field(max_length=512, pattern=r"^\S*$", description="Triton image in place of the catalogue's."),
     ] = ""
+    network: Annotated[
+        Literal["Pod", "HostPort", "Host"],
+        Field(
+            description="Pod: reached by the Service alone. HostPort: the node's own ports lead to it as well. "
+            "Host: it runs in the node's network."
+        ),
+    ] = "Pod"
+    ports: Annotated[Ports, Field(description="Its ports on the node, for HostPort and Host.")] = Ports()
+    resources: Annotated[HostResources, Field(description="What it needs of the machine beside its accelerator.")] = (
+        HostResources()
+    )
     startup_timeout: Annotated[
         Duration, Field(description="How long fetching and loading may take before an update is put back.")
     ] = "10m"
@@ -156,6 +240,11 @@ class InferenceModelSpec(ApiModel):
     slice: Annotated[
         SliceRequest, Field(description="What each replica needs, where the variant does not say otherwise.")
     ] = SliceRequest()
+    slice_ref: Annotated[
+        SliceReference | None,
+        Field(description="A GPUSlice that was written to reserve capacity, to serve on; replicas must be 1."),
+    ] = None
+    server: Annotated[Server, Field(description="With whom it shares a server.")] = Server()
     replicas: Annotated[int, Field(ge=0, le=10000, description="How many, under placement.mode Replicas.")] = 1
     placement: Annotated[Placement, Field(description="Where replicas may go.")] = Placement()
     serving: Annotated[Serving, Field(description="How it is served.")] = Serving()
@@ -182,6 +271,9 @@ class NodeServing(ApiModel):
     updated: Annotated[bool, Field(description="That is the revision that the spec asks for.")] = False
     ready: Annotated[bool, Field(description="It answers, or answered when its node was last seen.")] = False
     connected: Annotated[bool, Field(description="Its node is connected.")] = True
+    address: Annotated[
+        str, Field(max_length=128, description="Where it is called on the node's own network, for HostPort and Host.")
+    ] = ""
     message: Annotated[str, Field(max_length=512, description="What it waits for.")] = ""
 
 
@@ -283,5 +375,25 @@ RULES: Final = rules(
             "self.spec.variants.all(v, has(v.slice) && has(v.slice.memory))"
         ),
         "spec.slice.memory or the variant's slice.memory is required: what is not declared cannot be kept free",
+    ),
+    (
+        (
+            "!has(self.spec.sliceRef) || ((!has(self.spec.replicas) || self.spec.replicas <= 1) && "
+            "(!has(self.spec.placement) || !has(self.spec.placement.mode) || self.spec.placement.mode == 'Replicas'))"
+        ),
+        "spec.sliceRef: one slice holds one server: replicas must be 1 (or 0) and placement.mode Replicas",
+    ),
+    (
+        "!has(self.spec.sliceRef) || !has(self.spec.server) || !has(self.spec.server.group)",
+        "spec.sliceRef and spec.server.group exclude each other: a group makes its own slice on each node",
+    ),
+    (
+        (
+            "!has(self.spec.serving) || !has(self.spec.serving.ports) || "
+            "(self.spec.serving.ports.http != self.spec.serving.ports.grpc && "
+            "self.spec.serving.ports.http != self.spec.serving.ports.metrics && "
+            "self.spec.serving.ports.grpc != self.spec.serving.ports.metrics)"
+        ),
+        "spec.serving.ports: http, grpc and metrics must be three different ports",
     ),
 )

@@ -30,6 +30,7 @@ class NodeFacts:
     uid: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
     annotations: Mapping[str, str] = field(default_factory=dict)
+    """Those that discovery and autonomy read; a Node may have large ones of others."""
     taints: tuple[Taint, ...] = ()
     unschedulable: bool = False
     ready: NodeReady = "Unknown"
@@ -43,6 +44,14 @@ class NodeFacts:
     """Allocatable CPU, thousandths of a core."""
     resources: Mapping[str, int] = field(default_factory=dict)
     """Allocatable extended resources (names with a slash), in units."""
+    pods: int = 0
+    """Pods that the kubelet takes; 0: not said."""
+    disk: int = 0
+    """Allocatable ephemeral storage, MiB; 0: not said."""
+    address: str = ""
+    """Its InternalIP."""
+    kubelet: str = ""
+    """The kubelet's version; KubeEdge's says so in it."""
 
     @property
     def connected(self) -> bool:
@@ -65,6 +74,18 @@ class ContainerFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class Reported:
+    """What a sharing mechanism says it gave to a pod."""
+
+    uuid: str
+    """Of the device."""
+    memory: int
+    """MiB."""
+    compute: int = 0
+    """Percent of the device."""
+
+
+@dataclass(frozen=True, slots=True)
 class PodFacts:
     """A pod of a served model."""
 
@@ -82,7 +103,14 @@ class PodFacts:
     """What its annotation says it was granted: charged for as long as the pod exists."""
     scheduling_message: str = ""
     """Why the scheduler or the kubelet refused it, if so."""
+    refused_at: datetime | None = None
+    """Since when they refuse it; None where they do not."""
     created: datetime | None = None
+    ip: str = ""
+    model_containers: Mapping[str, ContainerFacts] = field(default_factory=dict)
+    """Of a shared server: the container that stands for each model, by the model's name."""
+    reported: Reported | None = None
+    """Which device it really has, where the sharing mechanism says so on the pod."""
 
 
 @dataclass(frozen=True, slots=True)

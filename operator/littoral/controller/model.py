@@ -100,7 +100,7 @@ class Models:
         variant = next(v for v in model.spec.variants if v.name == assignment.variant)
         return Replica(
             assignment=assignment,
-            wanted=revision.revision_name(model, variant, assignment.profile),
+            wanted=revision.revision_name(model, variant, assignment.profile, assignment.stack),
             allocation=None if bound is None or not bound.metadata.uid else bound.status.allocation,
             deployment=live.facts if isinstance(live, LiveDeployment) else None,
             pods=self._store.pods_of(key),

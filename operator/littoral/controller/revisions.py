@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 from littoral.accelerators.catalogue import Catalogue
+from littoral.accelerators.profile import Platform
 from littoral.api.inferencemodel import InferenceModel
 from littoral.controller import kinds
 from littoral.controller.kinds import Child
@@ -50,7 +51,7 @@ class Revisions:
         children = self._children(model)
         number = max((int(child.live.get("revision", 0)) for child in children.values()), default=0)
         variants = {variant.name: variant for variant in model.spec.variants}
-        wanted = {revision.revision_name(model, variants[a.variant], a.profile): a for a in assignments}
+        wanted = {revision.revision_name(model, variants[a.variant], a.profile, a.stack): a for a in assignments}
         refused = []
         for name, assignment in sorted(wanted.items()):
             if name in children:
@@ -62,7 +63,8 @@ class Revisions:
                     message = f"the catalogue has no profile {assignment.profile!r} any more"
                     raise Unservable("UnknownProfile", message)  # noqa: TRY301 - one way out for all that cannot be
                 variant = variants[assignment.variant]
-                new = revision.freeze(model, variant, profile, fetch_image=self._fetch_image, number=number)
+                platform = Platform(profile, profile.stack_named(assignment.stack) or profile.stacks[0])
+                new = revision.freeze(model, variant, platform, fetch_image=self._fetch_image, number=number)
             except Unservable as error:
                 refused.append(error)
                 continue

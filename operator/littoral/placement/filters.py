@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from littoral.accelerators.catalogue import Profile
+from littoral.accelerators.profile import Platform
 from littoral.api.inferencemodel import InferenceModel, Toleration
 from littoral.api.workload import NodeFacts, Taint
 from littoral.placement.nodes import NodeView
@@ -83,25 +83,26 @@ _CONDITIONS: Final = frozenset(
 )
 
 
-def tolerates(asked: Ask, facts: NodeFacts, profile: Profile) -> Refusal | None:
+def tolerates(asked: Ask, facts: NodeFacts, platform: Platform) -> Refusal | None:
     """The scheduler and the kubelet would refuse the pod: its tolerations are the model's and the stack's."""
     for taint in facts.taints:
         if taint.effect == "PreferNoSchedule" or taint.key in _CONDITIONS:
             continue
-        if not any(_matches(toleration, taint) for toleration in (*asked.tolerations, *profile.stack.tolerations)):
+        if not any(_matches(toleration, taint) for toleration in (*asked.tolerations, *platform.stack.tolerations)):
             value = f"={taint.value}" if taint.value else ""
             return Refusal("Tainted", f"with the taint {taint.key}{value}:{taint.effect}")
     return None
 
 
-def same_architecture(_: Ask, facts: NodeFacts, profile: Profile) -> Refusal | None:
+def same_architecture(_: Ask, facts: NodeFacts, platform: Platform) -> Refusal | None:
     """The profile's image is built for one architecture; a declaration on the wrong machine would only crash there."""
+    profile = platform.profile
     if not profile.architecture or not facts.architecture or profile.architecture == facts.architecture:
         return None
     return Refusal("OtherArchitecture", f"of {facts.architecture}, not the {profile.architecture} of {profile.name}")
 
 
-DeviceFilter = Callable[[Ask, NodeFacts, Profile], Refusal | None]
+DeviceFilter = Callable[[Ask, NodeFacts, Platform], Refusal | None]
 DEVICE: Final[tuple[DeviceFilter, ...]] = (tolerates, same_architecture)
 
 

@@ -6,6 +6,7 @@ both while a pod of it remains on the first. Where device memory is node memory,
 slices of the node draw on one account.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 
@@ -36,7 +37,7 @@ class Account:
 class Slot:
     """A device and its charges."""
 
-    __slots__ = ("account", "charges", "compute", "device", "memory", "percent", "units")
+    __slots__ = ("account", "charges", "compute", "device", "memory", "percent", "templates", "units")
 
     def __init__(self, device: Device, account: Account) -> None:
         self.device = device
@@ -44,6 +45,7 @@ class Slot:
         self.charges: dict[Key, Charge] = {}
         self.compute = 0
         self.units = 0
+        self.templates: Counter[str] = Counter()
         self.memory = max(1, device.total_memory)
         self.percent = 100 * device.count
 
@@ -54,13 +56,12 @@ class Slot:
             return
         if held is not None:
             self.free(key)
-            charge = Charge(
-                max(held.memory, charge.memory), max(held.compute, charge.compute), max(held.units, charge.units)
-            )
+            charge = _larger(held, charge)
         self.charges[key] = charge
         self.account.charged += charge.memory
         self.compute += charge.compute
         self.units += charge.units
+        self.templates.update(charge.templates)
 
     def free(self, key: Key) -> None:
         """Take the slice's charge away."""
@@ -68,6 +69,7 @@ class Slot:
         self.account.charged -= charge.memory
         self.compute -= charge.compute
         self.units -= charge.units
+        self.templates.subtract(charge.templates)
 
     def state(self, without: Key | None = None) -> DeviceState:
         """What a provider decides on; `without` leaves one slice's own charge out, for a new grant in its place."""
@@ -76,7 +78,12 @@ class Slot:
         largest = 0
         if self.device.count > 1:
             largest = max((charge.memory for key, charge in self.charges.items() if key != without), default=0)
-        charged = Charge(self.account.charged - own.memory, self.compute - own.compute, self.units - own.units)
+        charged = Charge(
+            self.account.charged - own.memory,
+            self.compute - own.compute,
+            self.units - own.units,
+            tuple(sorted((self.templates - Counter(own.templates)).elements())) if self.templates else (),
+        )
         return DeviceState(self.device, charged, slices, largest)
 
     @property
@@ -90,6 +97,16 @@ class Slot:
             or self.compute > 100 * device.count
             or (device.resource is not None and self.units > device.units)
         )
+
+
+def _larger(one: Charge, other: Charge) -> Charge:
+    """The larger of both on each axis; of partitions all, for one is no part of another."""
+    return Charge(
+        max(one.memory, other.memory),
+        max(one.compute, other.compute),
+        max(one.units, other.units),
+        tuple(sorted((Counter(one.templates) | Counter(other.templates)).elements())),
+    )
 
 
 class Ledger:
@@ -133,7 +150,15 @@ def charge(allocation: Allocation, device: Device) -> Charge:
     units = 0
     if device.resource is not None:
         units = _units(allocation.resources.get(device.resource, "1"))
-    return Charge(mib(allocation.memory), allocation.compute, units)
+    return Charge(mib(allocation.memory), allocation.compute, units, _templates(allocation, device))
+
+
+def _templates(allocation: Allocation, device: Device) -> tuple[str, ...]:
+    """The partitions that an allocation asks the kubelet for."""
+    partitions = device.profile.partitions
+    if partitions is None or device.provider != "vnpu":
+        return ()
+    return tuple(template.name for template in partitions.templates if template.resource in allocation.resources)
 
 
 def adopt(snapshot: Snapshot) -> dict[Key, Allocation]:

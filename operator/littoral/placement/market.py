@@ -35,6 +35,8 @@ class Place:
     key: Key
     choice: Choice
     allocation: Allocation
+    stack: str
+    """Name of the device's stack."""
 
 
 class Market:
@@ -124,7 +126,7 @@ class Market:
             return granted
         allocation = allocate(candidate.node.name, candidate.slot, granted)
         self._ledger.hold(key, allocation)
-        return Place(key, candidate.choice, allocation)
+        return Place(key, candidate.choice, allocation, candidate.slot.device.stack.name)
 
 
 def grant(slot: Slot, choice: Choice, key: Key | None = None) -> Grant | Refusal:
@@ -144,6 +146,7 @@ def allocate(node: str, slot: Slot, granted: Grant) -> Allocation:
         memory=from_mib(granted.memory),
         compute=granted.compute,
         resources=granted.resources,
+        pod=granted.pod,
     )
 
 
@@ -162,12 +165,12 @@ def _admit(asked: Ask, node: NodeView, chooser: Chooser) -> list[Candidate] | Re
     fitting: list[Candidate] = []
     misses: list[Refusal] = []
     for slot in node.slots:
-        profile = slot.device.profile
-        choice = chooser.choose(asked.demand, profile)
+        platform = slot.device.platform
+        choice = chooser.choose(asked.demand, platform)
         if isinstance(choice, Refusal):
             misses.append(choice)
             continue
-        refusal = next((found for check in DEVICE if (found := check(asked, node.facts, profile))), None)
+        refusal = next((found for check in DEVICE if (found := check(asked, node.facts, platform))), None)
         if refusal is None:
             fitting.append(Candidate(node, slot, choice))
         else:

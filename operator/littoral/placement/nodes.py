@@ -40,8 +40,12 @@ def discoveries(snapshot: Snapshot) -> dict[str, Discovery]:
     found = {}
     for name in sorted(snapshot.edge_nodes):
         facts = snapshot.nodes.get(name)
-        found[name] = discover(facts, snapshot.edge_nodes[name].spec, snapshot.catalogue) if facts else _NOTHING
+        found[name] = _discover(facts, snapshot, name) if facts else _NOTHING
     return found
+
+
+def _discover(facts: NodeFacts, snapshot: Snapshot, name: str) -> Discovery:
+    return discover(facts, snapshot.edge_nodes[name].spec, snapshot.catalogue, snapshot.runtime_classes)
 
 
 def views(snapshot: Snapshot, found: dict[str, Discovery], ledger: Ledger) -> dict[str, NodeView]:

@@ -155,6 +155,7 @@ def _assign(draft: _Draft, place: Place) -> None:
             node=allocation.node,
             device=allocation.device,
             profile=allocation.profile,
+            stack=place.stack,
             variant=choice.variant,
             why=choice.why,
             asked=choice.note,

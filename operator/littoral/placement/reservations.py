@@ -46,7 +46,7 @@ def _keep(world: World, slice_: GPUSlice, allocation: Allocation) -> SlicePlan:
     slot = world.ledger.slot(allocation)
     if slot is None:
         return bound
-    choice = choose(reservation(slice_.spec), slot.device.profile)
+    choice = choose(reservation(slice_.spec), slot.device.platform)
     granted = choice if isinstance(choice, Refusal) else grant(slot, choice, key)
     if isinstance(granted, Refusal):
         if _covers(allocation, slice_):

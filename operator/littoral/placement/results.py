@@ -17,7 +17,7 @@ class Assignment:
     node: str
     device: str
     profile: str
-    """The device's profile, whose stack serves it."""
+    """The device's profile."""
     variant: str
     why: str
     """Why this variant: "first variant for t4 (family t4)"."""
@@ -32,6 +32,8 @@ class Assignment:
     """What it shall say: `current` itself where nothing changes; None with `blocked` where the new figures wait."""
     blocked: str = ""
     """Why the new figures cannot be had now; until then the replica stays as it is."""
+    stack: str = ""
+    """Name of the profile's stack that serves it; empty where it has but one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,8 @@ class ModelPlan:
     reason: str
     message: str
     """For the condition Placed."""
+    leaving: tuple[str, ...] = ()
+    """Slices that serve on, though no longer wanted where they are, until their replacements answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +69,8 @@ class SlicePlan:
     reason: str
     message: str
     """For the condition Bound."""
+    lost: bool = False
+    """Its device has disappeared from a node that is connected."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from littoral.accelerators.catalogue import Catalogue
-from littoral.api.edgenode import EdgeNode
+from littoral.api.edgenode import EdgeNode, Exclusion
 from littoral.api.gpuslice import GPUSlice
 from littoral.api.inferencemodel import InferenceModel
 from littoral.api.workload import DeploymentFacts, NodeFacts, PodFacts
@@ -24,5 +24,13 @@ class Snapshot:
     models: Mapping[Key, InferenceModel] = field(default_factory=dict)
     pods: Mapping[Key, PodFacts] = field(default_factory=dict)
     deployments: Mapping[Key, DeploymentFacts] = field(default_factory=dict)
+    namespaces: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """Labels of each Namespace by its name."""
+    priorities: Mapping[str, int] = field(default_factory=dict)
+    """Value of each PriorityClass by its name."""
+    runtime_classes: frozenset[str] | None = None
+    """The RuntimeClasses that there are; None where nobody can say."""
+    exclusions: Mapping[str, tuple[Exclusion, ...]] = field(default_factory=dict)
+    """By node: what is excluded there now; those whose time is over are left out."""
     refused: Mapping[Key, str] = field(default_factory=dict)
     """Models that cannot be parsed, with the reason: they get no plan, and what they have stays."""

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from littoral.accelerators.profile import Platform
 from littoral.api.gpuslice import Allocation, GPUSlice
 from littoral.api.group import ANNOTATION_ASKED
 from littoral.api.inferencemodel import InferenceModel
@@ -13,7 +14,7 @@ from littoral.placement.variants import Choice
 from littoral.placement.world import World
 from littoral.slicing.provider import Refusal
 
-_FIGURES = ("device", "profile", "provider", "isolation", "memory", "compute", "resources")
+_FIGURES = ("device", "profile", "provider", "isolation", "memory", "compute", "resources", "pod")
 TIMES = ("bound_at", "started_at", "updated_at")
 
 
@@ -64,6 +65,7 @@ def stay(world: World, replica: Replica) -> Assignment:
         node=node.name,
         device=allocation.device,
         profile=allocation.profile,
+        stack=_stack(world, allocation),
         variant=known.variant if known else note.partition("/")[0],
         why=known.why if known else "",
         asked=known.note if known else note,
@@ -97,8 +99,22 @@ def alike(one: Allocation, other: Allocation) -> bool:
 
 
 def _choice(world: World, slice_: GPUSlice, allocation: Allocation, asked: Ask) -> Choice | Refusal | None:
+    platform = _platform(world, allocation)
+    return None if platform is None else world.chooser.choose(asked.demand, platform, _note(slice_))
+
+
+def _platform(world: World, allocation: Allocation) -> Platform | None:
+    """What the device is now, where it is known, else what the catalogue says of its profile."""
+    slot = world.ledger.slot(allocation)
+    if slot is not None and slot.device.profile.name == allocation.profile:
+        return slot.device.platform
     profile = world.snapshot.catalogue.get(allocation.profile)
-    return None if profile is None else world.chooser.choose(asked.demand, profile, _note(slice_))
+    return None if profile is None else world.snapshot.catalogue.platform(profile)
+
+
+def _stack(world: World, allocation: Allocation) -> str:
+    platform = _platform(world, allocation)
+    return "" if platform is None else platform.stack.name
 
 
 def _note(slice_: GPUSlice) -> str:

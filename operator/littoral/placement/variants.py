@@ -9,7 +9,7 @@ from functools import lru_cache
 from hashlib import sha256
 from typing import Final
 
-from littoral.accelerators.catalogue import ANY, Profile
+from littoral.accelerators.profile import ANY, Platform, Profile
 from littoral.api.gpuslice import GPUSliceSpec, Isolation
 from littoral.api.inferencemodel import InferenceModel
 from littoral.api.quantity import from_mib
@@ -86,20 +86,21 @@ def reservation(spec: GPUSliceSpec) -> Demand:
     )
 
 
-def choose(asked: Demand, profile: Profile) -> Choice | Refusal:
-    """The first variant that the profile can serve, or why none can."""
+def choose(asked: Demand, platform: Platform) -> Choice | Refusal:
+    """The first variant that the platform can serve, or why none can."""
+    profile = platform.profile
     refusal: Refusal | None = None
     for index, want in enumerate(asked.wants):
         if not any(profile.answers_to(word) for word in want.accelerators):
             continue
-        refused = _unservable(want, asked, profile)
+        refused = _unservable(want, asked, platform)
         if refused is None:
             return _choice(asked, index, want, profile)
         refusal = refusal or refused
     return refusal or Refusal("NoVariant", f"without a variant for {profile.name}")
 
 
-def revisit(asked: Demand, profile: Profile, note: str) -> Choice | Refusal:
+def revisit(asked: Demand, platform: Platform, note: str) -> Choice | Refusal:
     """The variant of a slice that was asked for with `note`: the same, unless the user asks for something else now.
 
     Another catalogue may make an earlier variant servable; that alone moves nothing.
@@ -108,28 +109,28 @@ def revisit(asked: Demand, profile: Profile, note: str) -> Choice | Refusal:
     if then == digest(asked):
         for index, want in enumerate(asked.wants):
             if want.name == name:
-                return _choice(asked, index, want, profile)
-    return choose(asked, profile)
+                return _choice(asked, index, want, platform.profile)
+    return choose(asked, platform)
 
 
 class Chooser:
     """choose() and revisit(), remembered for one plan: like models on like devices choose alike."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[int, str, str], tuple[Demand, Choice | Refusal]] = {}
+        self._known: dict[tuple[int, int, str], tuple[Demand, Platform, Choice | Refusal]] = {}
         self._same: dict[Demand, Demand] = {}
 
     def same(self, asked: Demand) -> Demand:
         """The one object for equal demands, so that the rest goes by identity."""
         return self._same.setdefault(asked, asked)
 
-    def choose(self, asked: Demand, profile: Profile, note: str = "") -> Choice | Refusal:
-        """The variant for a new replica, or that of a slice with `note`; profiles are of one catalogue."""
-        key = (id(asked), profile.name, note)
+    def choose(self, asked: Demand, platform: Platform, note: str = "") -> Choice | Refusal:
+        """The variant for a new replica, or that of a slice with `note`."""
+        key = (id(asked), id(platform), note)
         known = self._known.get(key)
         if known is None:
-            known = self._known[key] = asked, revisit(asked, profile, note)  # kept, so that its id stays its own
-        return known[1]
+            known = self._known[key] = asked, platform, revisit(asked, platform, note)  # kept, so that their ids stay
+        return known[2]
 
 
 def _choice(asked: Demand, index: int, want: Want, profile: Profile) -> Choice:
@@ -151,10 +152,11 @@ def _ordinal(index: int) -> str:
     return _ORDINALS[index] if index < len(_ORDINALS) else f"{index + 1}th"
 
 
-def _unservable(want: Want, asked: Demand, profile: Profile) -> Refusal | None:
-    """The profile's Triton cannot serve this variant."""
-    if profile.stack.image is None and not asked.image:
-        return Refusal("NoImage", f"whose {profile.name} has no Triton image: {profile.stack.image_reason}")
-    if want.format and want.format not in profile.stack.backends:
+def _unservable(want: Want, asked: Demand, platform: Platform) -> Refusal | None:
+    """The Triton of this stack cannot serve this variant."""
+    profile, stack = platform.profile, platform.stack
+    if stack.image is None and not asked.image:
+        return Refusal("NoImage", f"whose {profile.name} has no Triton image: {stack.image_reason}")
+    if want.format and want.format not in stack.backends:
         return Refusal("NoBackend", f"whose {profile.name} has no Triton backend for {want.format}")
     return None

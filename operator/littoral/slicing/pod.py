@@ -1,10 +1,9 @@
 """What a slice is to its pod: the container resources that make the kubelet keep what the ledger granted."""
 
-from littoral.accelerators.catalogue import Profile
 from littoral.api.gpuslice import Allocation
 
 
-def requirements(allocation: Allocation, profile: Profile) -> dict[str, dict[str, str]]:
+def requirements(allocation: Allocation, *, node_memory: bool) -> dict[str, dict[str, str]]:
     """The server container's `resources`, as canonical quantities, so that what is written reads back the same.
 
     Extended resources are limits (Kubernetes takes the request from them). Where device memory is node memory, on
@@ -13,6 +12,6 @@ def requirements(allocation: Allocation, profile: Profile) -> dict[str, dict[str
     """
     limits = {name: value for name, value in sorted(allocation.resources.items()) if "/" in name}
     requests = {name: value for name, value in sorted(allocation.resources.items()) if "/" not in name}
-    if profile.unified or profile.is_cpu:
+    if node_memory:
         requests["memory"] = allocation.memory
     return {kind: values for kind, values in (("limits", limits), ("requests", requests)) if values}

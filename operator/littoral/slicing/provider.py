@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from littoral.accelerators.discovery import Device
-from littoral.api.gpuslice import Isolation
+from littoral.api.gpuslice import Isolation, PodPatch
 
 DevicePicker = Literal["Directed", "Reported", "Blind"]
 """Directed: one device on the node, or the mechanism takes an id. Reported: read back after the kubelet chose. Blind:
@@ -27,11 +27,13 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Charge:
-    """What one slice, or several, hold of a device: MiB, percent, units of its counted resource."""
+    """What one slice, or several, hold of a device: MiB, percent, units of its counted resource, partitions."""
 
     memory: int = 0
     compute: int = 0
     units: int = 0
+    templates: tuple[str, ...] = ()
+    """Names of the partition templates held, sorted; empty on a device that is not partitioned."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,8 @@ class Grant:
     isolation: Isolation
     resources: Mapping[str, str] = field(default_factory=dict)
     """Resources, as quantities, that the pod must ask the kubelet for to get it."""
+    pod: PodPatch = field(default_factory=PodPatch)
+    """What else the mechanism needs of the pod."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,6 @@ import json
 import re
 from typing import Any, Final
 
-from littoral.accelerators.catalogue import Profile, Stack
 from littoral.api import group
 from littoral.api.gpuslice import Allocation
 from littoral.slicing.pod import requirements
@@ -82,16 +81,8 @@ def _pinned(frozen: Frozen, slice_name: str, allocation: Allocation) -> dict[str
         "nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [here]}}
     }
     server = next(c for c in template["spec"]["containers"] if c["name"] == group.SERVER_CONTAINER)
-    server["resources"] = _resources(frozen, allocation)
+    server["resources"] = requirements(allocation, node_memory=frozen.node_memory)
     return template
-
-
-def _resources(frozen: Frozen, allocation: Allocation) -> dict[str, Any]:
-    """From the profile as far as it was frozen: one that has changed in the catalogue since changes no pod."""
-    profile = Profile(
-        name=frozen.profile, family=frozen.profile, sharing=("whole",), unified=frozen.node_memory, stack=Stack()
-    )
-    return requirements(allocation, profile)
 
 
 def _node_label(node: str) -> dict[str, str]:

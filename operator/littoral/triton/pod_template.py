@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from decimal import ROUND_CEILING
 from typing import Any, Final
 
-from littoral.accelerators.catalogue import Profile, Stack
+from littoral.accelerators.profile import Platform, Stack
 from littoral.api import group
 from littoral.api.inferencemodel import InferenceModel, Variant
 from littoral.api.quantity import from_mib, parse_quantity, to_seconds
@@ -39,13 +39,13 @@ _UNPRIVILEGED: Final[Mapping[str, Any]] = {"allowPrivilegeEscalation": False, "c
 
 
 def build(
-    model: InferenceModel, variant: Variant, profile: Profile, *, fetch_image: str, revision: str
+    model: InferenceModel, variant: Variant, platform: Platform, *, fetch_image: str, revision: str
 ) -> dict[str, Any]:
-    """The pod template of a variant on a profile's accelerators, with all that it refers to resolved.
+    """The pod template of a variant on a platform's accelerators, with all that it refers to resolved.
 
     Raises Unservable where the catalogue has no image or no backend for it.
     """
-    stack = profile.stack
+    stack = platform.stack
     name = model.model_name
     return {
         "metadata": {
@@ -62,8 +62,8 @@ def build(
             **({"runtimeClassName": stack.runtime_class_name} if stack.runtime_class_name else {}),
             "securityContext": {**_POD_SECURITY, **stack.security_context},
             "tolerations": _tolerations(stack, model),
-            "initContainers": [_fetch(_request(name, variant, profile), fetch_image)],
-            "containers": [_server(name, stack, _image(model, variant, profile), startup_seconds(model))],
+            "initContainers": [_fetch(_request(name, variant, platform), fetch_image)],
+            "containers": [_server(name, stack, _image(model, variant, platform), startup_seconds(model))],
             "volumes": [
                 {"name": "models", "emptyDir": {}},
                 {"name": "cache", "persistentVolumeClaim": {"claimName": group.CACHE_CLAIM}},
@@ -87,29 +87,29 @@ def startup_seconds(model: InferenceModel) -> int:
     return min(max(1, to_seconds(model.spec.serving.startup_timeout)), _LONGEST_STARTUP_SECONDS)
 
 
-def _image(model: InferenceModel, variant: Variant, profile: Profile) -> str:
-    image = model.spec.serving.image or profile.stack.image
+def _image(model: InferenceModel, variant: Variant, platform: Platform) -> str:
+    image = model.spec.serving.image or platform.stack.image
     if not image:
         raise Unservable(
             "NoImage",
-            f"The catalogue has no Triton image for profile {profile.name}, which variant {variant.name} would run on "
-            f"({profile.stack.image_reason or 'no reason given'}): name one in spec.serving.image",
+            f"The catalogue has no Triton image for profile {platform.profile.name}, which variant {variant.name} "
+            f"would run on ({platform.stack.image_reason or 'no reason given'}): name one in spec.serving.image",
         )
     return image
 
 
-def _request(name: str, variant: Variant, profile: Profile) -> FetchRequest:
-    stack, source = profile.stack, variant.source
+def _request(name: str, variant: Variant, platform: Platform) -> FetchRequest:
+    stack, source = platform.stack, variant.source
     backend = stack.backends.get(variant.format)
     if backend is None:
         known = ", ".join(sorted(stack.backends)) or "none"
         raise Unservable(
             "FormatUnsupported",
-            f"Variant {variant.name} has format {variant.format}, for which profile {profile.name} has no Triton "
-            f"backend (it has: {known})",
+            f"Variant {variant.name} has format {variant.format}, for which profile {platform.profile.name} has no "
+            f"Triton backend (it has: {known})",
         )
     size = int(parse_quantity(source.size).to_integral_value(ROUND_CEILING)) if source.size is not None else None
-    config = model_config.generate(name, backend, stack.instance_kind)
+    config = model_config.generate(name, backend.name, stack.instance_kind)
     return FetchRequest(
         models=(
             ModelRequest(
@@ -160,7 +160,7 @@ def _server(name: str, stack: Stack, image: str, startup_seconds: int) -> dict[s
             f"--grpc-port={group.GRPC_PORT}",
             f"--metrics-port={group.METRICS_PORT}",
             f"--exit-timeout-secs={EXIT_SECONDS}",
-            *stack.arguments,
+            *(argument.text for argument in stack.arguments),
         ],
         "env": [{"name": key, "value": value} for key, value in sorted(stack.env.items())],
         "ports": [

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from littoral.accelerators.catalogue import Profile
+from littoral.accelerators.profile import Platform
 from littoral.api.inferencemodel import InferenceModel, Variant
 from littoral.triton import metadata, pod_template
 
@@ -59,9 +59,10 @@ def payload(model: InferenceModel, variant: Variant) -> dict[str, Any]:
     }
 
 
-def revision_name(model: InferenceModel, variant: Variant, profile: str) -> str:
-    """The name of the ControllerRevision of a variant on a profile: the model's name and ten hex digits."""
-    return f"{model.metadata.name}-{_hash({'payload': payload(model, variant), 'profile': profile})}"
+def revision_name(model: InferenceModel, variant: Variant, profile: str, stack: str = "") -> str:
+    """The name of the ControllerRevision of a variant on a profile's stack: the model's name and ten hex digits."""
+    platform = f"{profile}/{stack}" if stack else profile
+    return f"{model.metadata.name}-{_hash({'payload': payload(model, variant), 'profile': platform})}"
 
 
 def model_revision(model: InferenceModel) -> str:
@@ -69,20 +70,21 @@ def model_revision(model: InferenceModel) -> str:
     return _hash({variant.name: payload(model, variant) for variant in model.spec.variants})
 
 
-def freeze(model: InferenceModel, variant: Variant, profile: Profile, *, fetch_image: str, number: int) -> Frozen:
-    """Resolve a variant on a profile with the present catalogue and fetch image.
+def freeze(model: InferenceModel, variant: Variant, platform: Platform, *, fetch_image: str, number: int) -> Frozen:
+    """Resolve a variant on a platform with the present catalogue and fetch image.
 
-    Raises Unservable where the profile's stack has no image or no backend for the variant's format.
+    Raises Unservable where the stack has no image or no backend for the variant's format.
     """
-    name = revision_name(model, variant, profile.name)
+    profile = platform.profile
+    name = revision_name(model, variant, profile.name, platform.stack.name)
     return Frozen(
         name=name,
         number=number,
         variant=variant.name,
         profile=profile.name,
-        node_memory=profile.unified or profile.is_cpu,
+        node_memory=profile.node_memory,
         startup_timeout=pod_template.startup_seconds(model),
-        template=pod_template.build(model, variant, profile, fetch_image=fetch_image, revision=name),
+        template=pod_template.build(model, variant, platform, fetch_image=fetch_image, revision=name),
     )
 
 
