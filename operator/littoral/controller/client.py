@@ -16,8 +16,11 @@ from typing import Any, Final, Generic, Self, TypeVar, overload
 from littoral.api.group import MANAGER
 from littoral.controller.errors import Conflict, Gone
 from littoral.controller.fieldmanager import upgrade_to_apply
+from littoral.controller.resource import Resource
 from littoral.controller.transport import ATTEMPTS, POOL, Call, Json, Transport, connect
 from littoral.telemetry.metrics import Metrics
+
+__all__ = ["Client", "Listing", "Resource"]
 
 T = TypeVar("T")
 
@@ -28,31 +31,6 @@ _MERGE: Final = "application/merge-patch+json"
 _JSON_PATCH: Final = "application/json-patch+json"
 _APPLY: Final = "application/apply-patch+yaml"
 """JSON is YAML."""
-
-
-@dataclass(frozen=True, slots=True)
-class Resource:
-    """A kind as the API addresses it."""
-
-    group: str
-    """Empty for the core group."""
-    version: str
-    plural: str
-    kind: str
-    namespaced: bool
-
-    @property
-    def api_version(self) -> str:
-        """What objects of this kind carry as apiVersion."""
-        return f"{self.group}/{self.version}" if self.group else self.version
-
-    def path(self, namespace: str | None = None, name: str | None = None, subresource: str = "") -> str:
-        """Return the URL path of one object, or of the collection; without a namespace, of all namespaces."""
-        parts = ["/apis" if self.group else "/api", self.api_version]
-        if self.namespaced and namespace:
-            parts += ["namespaces", namespace]
-        parts += [part for part in (self.plural, name, subresource) if part]
-        return "/".join(parts)
 
 
 @dataclass(frozen=True, slots=True)
