@@ -21,6 +21,8 @@ class Settings:
     """Keys reconciled at once; each write occupies one connection."""
     resync: float = 600.0
     """Seconds between two LISTs of everything, less or more a tenth."""
+    refusal_grace: float = 60.0
+    """Seconds for which a pod is refused by the scheduler or its kubelet before its device is excluded for a while."""
     health_host: str = "0.0.0.0"  # noqa: S104 - probes and Prometheus come from outside the pod
     health_port: int = 8080
     """0 takes a free port, which is logged."""

@@ -20,6 +20,8 @@ NODES_CONNECTED: Final = "NodesConnected"
 CONNECTED: Final = "Connected"
 CAPACITY_KNOWN: Final = "CapacityKnown"
 BOUND: Final = "Bound"
+OVERCOMMITTED: Final = "Overcommitted"
+"""On an EdgeNode, like Stalled absent otherwise: more is bound to it than it has."""
 STALLED: Final = "Stalled"
 
 Status = Literal["True", "False", "Unknown"]

@@ -109,6 +109,8 @@ class PodFacts:
     ip: str = ""
     model_containers: Mapping[str, ContainerFacts] = field(default_factory=dict)
     """Of a shared server: the container that stands for each model, by the model's name."""
+    model: str = ""
+    """The InferenceModel it serves; empty for a shared server."""
     reported: Reported | None = None
     """Which device it really has, where the sharing mechanism says so on the pod."""
 

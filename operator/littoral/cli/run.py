@@ -25,6 +25,13 @@ from littoral.settings import Settings
 @click.option("--health-port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="0: a free one.")
 @click.option("--health-host", default="0.0.0.0", show_default=True)  # noqa: S104 - probes come from outside the pod
 @click.option("--resync", type=click.FloatRange(min=1), default=600.0, show_default=True, help="Seconds between LISTs.")
+@click.option(
+    "--refusal-grace",
+    type=click.FloatRange(min=0),
+    default=60.0,
+    show_default=True,
+    help="Seconds for which a pod may be refused by the scheduler or its kubelet before it is placed elsewhere.",
+)
 @click.option("--verbose", "-v", is_flag=True, help="Log what is done and why.")
 def run(  # noqa: PLR0917 (click passes them by name)
     fetch_image: str,
@@ -35,6 +42,7 @@ def run(  # noqa: PLR0917 (click passes them by name)
     health_port: int,
     health_host: str,
     resync: float,
+    refusal_grace: float,
     verbose: bool,
 ) -> None:
     """Run the operator until it is told to stop (SIGTERM, SIGINT).
@@ -53,6 +61,7 @@ def run(  # noqa: PLR0917 (click passes them by name)
         health_port=health_port,
         health_host=health_host,
         resync=resync,
+        refusal_grace=refusal_grace,
     )
     sys.exit(asyncio.run(_run(settings)))
 

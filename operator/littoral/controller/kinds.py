@@ -18,7 +18,7 @@ from littoral.api.gpuslice import Allocation, GPUSlice
 from littoral.api.inferencemodel import InferenceModel
 from littoral.api.quantity import parse_quantity, to_mib
 from littoral.api.workload import ContainerFacts, DeploymentFacts, NodeFacts, PodFacts, Taint
-from littoral.controller.client import Resource
+from littoral.controller.resource import Resource
 
 Body = Mapping[str, Any]
 Key = tuple[str, str]
@@ -31,6 +31,8 @@ SERVICES: Final = Resource("", "v1", "services", "Service", namespaced=True)
 CONFIGMAPS: Final = Resource("", "v1", "configmaps", "ConfigMap", namespaced=True)
 CLAIMS: Final = Resource("", "v1", "persistentvolumeclaims", "PersistentVolumeClaim", namespaced=True)
 VOLUMES: Final = Resource("", "v1", "persistentvolumes", "PersistentVolume", namespaced=False)
+RUNTIMECLASSES: Final = Resource("node.k8s.io", "v1", "runtimeclasses", "RuntimeClass", namespaced=False)
+PRIORITYCLASSES: Final = Resource("scheduling.k8s.io", "v1", "priorityclasses", "PriorityClass", namespaced=False)
 DEPLOYMENTS: Final = Resource("apps", "v1", "deployments", "Deployment", namespaced=True)
 REVISIONS: Final = Resource("apps", "v1", "controllerrevisions", "ControllerRevision", namespaced=True)
 EDGENODES: Final = Resource(group.GROUP, group.VERSION, "edgenodes", "EdgeNode", namespaced=False)
@@ -68,6 +70,14 @@ class Catalogued:
 
     metadata: Metadata
     data: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Priority:
+    """A PriorityClass: who comes first where not all can."""
+
+    metadata: Metadata
+    value: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +125,9 @@ def parse_grant(annotations: Mapping[str, str]) -> Allocation | None:
         return None
 
 
+_READ_OF_NODES: Final = frozenset({"hami.io/node-nvidia-register", "hami.io/node-handshake"})
+
+
 def _time(text: str | None) -> datetime | None:
     return datetime.fromisoformat(text) if text else None
 
@@ -127,6 +140,7 @@ def _node(body: Body) -> NodeFacts:
         name=meta["name"],
         uid=meta.get("uid", ""),
         labels=meta.get("labels") or {},
+        annotations={name: text for name, text in (meta.get("annotations") or {}).items() if name in _READ_OF_NODES},
         taints=tuple(Taint(t["key"], t["effect"], t.get("value", "")) for t in spec.get("taints") or ()),
         unschedulable=bool(spec.get("unschedulable")),
         ready=ready.get("status", "Unknown"),
@@ -136,6 +150,10 @@ def _node(body: Body) -> NodeFacts:
         memory=to_mib(allocatable.get("memory", "0")),
         cpu=int(parse_quantity(allocatable.get("cpu", "0")) * 1000),
         resources={name: int(parse_quantity(value)) for name, value in allocatable.items() if "/" in name},
+        pods=int(parse_quantity(allocatable.get("pods", "0"))),
+        disk=to_mib(allocatable.get("ephemeral-storage", "0")),
+        address=next((a["address"] for a in status.get("addresses") or () if a["type"] == "InternalIP"), ""),
+        kubelet=(status.get("nodeInfo") or {}).get("kubeletVersion", ""),
     )
 
 
@@ -175,8 +193,16 @@ def _pod(body: Body) -> PodFacts:
         server=_container(status.get("containerStatuses"), group.SERVER_CONTAINER),
         grant=parse_grant(meta.get("annotations") or {}),
         scheduling_message=refused,
+        refused_at=_refused_at(status, scheduled) if refused else None,
+        ip=status.get("podIP", ""),
+        model=labels.get(group.LABEL_MODEL, ""),
         created=_time(meta.get("creationTimestamp")),
     )
+
+
+def _refused_at(status: Body, scheduled: Body) -> datetime | None:
+    """Since when the scheduler or the kubelet refuses the pod."""
+    return _time(scheduled.get("lastTransitionTime") if scheduled.get("status") == "False" else status.get("startTime"))
 
 
 def _deployment(body: Body) -> LiveDeployment:
@@ -203,6 +229,10 @@ def _child(body: Body) -> Child:
     return Child(_unversioned(body), pack(body))
 
 
+def _priority(body: Body) -> Priority:
+    return Priority(metadata(body), int(body.get("value", 0)))
+
+
 def _configmap(body: Body) -> Catalogued:
     return Catalogued(metadata(body), body.get("data") or {})
 
@@ -210,6 +240,8 @@ def _configmap(body: Body) -> Catalogued:
 KINDS: Final[tuple[Kind, ...]] = (
     Kind(NODES, _node),
     Kind(NAMESPACES, metadata),
+    Kind(RUNTIMECLASSES, metadata),
+    Kind(PRIORITYCLASSES, _priority),
     Kind(CONFIGMAPS, _configmap, name=group.CATALOGUE_CONFIGMAP),
     Kind(EDGENODES, EdgeNode.model_validate),
     Kind(MODELS, InferenceModel.model_validate),

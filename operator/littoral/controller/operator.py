@@ -16,6 +16,7 @@ from littoral.api import group
 from littoral.controller import transport
 from littoral.controller.catalogue import CatalogueInForce
 from littoral.controller.client import Client, Resource
+from littoral.controller.edgenode import EdgeNodes
 from littoral.controller.election import Election
 from littoral.controller.errors import NotFound
 from littoral.controller.kinds import KINDS, Key
@@ -109,7 +110,7 @@ async def _work(
     """List, then watch and reconcile."""
     queue: WorkQueue[Work] = WorkQueue(observe_wait=metrics.workqueue_latency.observe)
     metrics.watch_queue(lambda: len(queue))
-    reconciler = _reconciler(client, store, queue, events, settings.fetch_image)
+    reconciler = _reconciler(client, store, queue, events, settings)
 
     def observe(resource: Resource, body: Mapping[str, Any], deleted: bool) -> None:
         enqueue_all(queue, store.apply(resource, body, deleted=deleted), Priority.HIGH)
@@ -133,20 +134,21 @@ async def _work(
 
 
 def _reconciler(
-    client: Client, store: Store, queue: WorkQueue[Work], events: EventRecorder, fetch_image: str
+    client: Client, store: Store, queue: WorkQueue[Work], events: EventRecorder, settings: Settings
 ) -> Reconciler:
     """Wire the parts."""
     writer = Writer(client, store, lambda work: enqueue_all(queue, work, Priority.HIGH))
     slices = Slices(store, writer)
     storage = Storage(store, writer)
     catalogue = CatalogueInForce(store, events)
-    revisions = Revisions(store, writer, catalogue=catalogue, fetch_image=fetch_image)
+    revisions = Revisions(store, writer, catalogue=catalogue, fetch_image=settings.fetch_image)
     models = Models(store, writer, slices=slices, storage=storage, revisions=revisions)
     return Reconciler(
         store,
         queue,
         writer,
         models=models,
+        nodes=EdgeNodes(store, queue, writer, catalogue=catalogue, refusal_grace=settings.refusal_grace),
         storage=storage,
         reservations=Reservations(store, writer, slices),
         catalogue=catalogue,

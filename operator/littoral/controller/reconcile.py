@@ -14,23 +14,23 @@ is planned at once, what follows within a short window together.
 """
 
 import time
-from collections.abc import Iterable
-from typing import Any, Final
+from collections.abc import Iterable, Mapping
+from typing import Final
 
-from littoral.accelerators.discovery import selected
 from littoral.api import conditions, group
 from littoral.api.conditions import READY, STALLED, Finding, find
-from littoral.api.edgenode import EdgeNode
 from littoral.api.inferencemodel import InferenceModel, InferenceModelStatus
-from littoral.controller import edgenode, kinds
+from littoral.controller import kinds
 from littoral.controller.catalogue import CatalogueInForce
+from littoral.controller.edgenode import EdgeNodes
 from littoral.controller.kinds import Key
 from littoral.controller.model import Models, Visit
 from littoral.controller.namespace import Storage
 from littoral.controller.reservation import Reservations
-from littoral.controller.store import PLAN, Refused, Store, Work, planning_inputs, utcnow
+from littoral.controller.store import PLAN, Refused, Store, Work, same_for_planning, utcnow
 from littoral.controller.workqueue import Priority, WorkQueue
 from littoral.controller.writer import Writer, status_patch
+from littoral.placement import exclusions
 from littoral.placement.plan import plan
 from littoral.placement.results import Plan
 from littoral.placement.snapshot import Snapshot
@@ -44,8 +44,6 @@ _PLAN_SHARE: Final = 5
 """A plan that took t seconds is followed by none for this many times t."""
 _PROGRESS_HOLD: Final = 2.0
 """Seconds for which a status that only says how far things have come is held back: several steps make one write."""
-_NODE_HOLD: Final = 1.0
-"""Seconds between two statuses of one EdgeNode: a hundred slices bound to it make one write."""
 _PROBLEM_RETRY: Final = 60.0
 """Seconds until a write that was refused for its content is tried again."""
 _SOON: Final = 0.01
@@ -63,6 +61,7 @@ class Reconciler:
         writer: Writer,
         *,
         models: Models,
+        nodes: EdgeNodes,
         storage: Storage,
         reservations: Reservations,
         catalogue: CatalogueInForce,
@@ -72,12 +71,13 @@ class Reconciler:
         self._queue = queue
         self._writer = writer
         self._models = models
+        self._nodes = nodes
         self._storage = storage
         self._reservations = reservations
         self._catalogue = catalogue
         self._events = events
         self._plan = Plan({}, {}, {})
-        self._planned_for: dict[Key, Any] = {}
+        self._planned_for: Mapping[Key, InferenceModel] = {}
         self._next_plan = 0.0
         self._written: dict[Work, float] = {}
         self._unread: dict[Key, tuple[str, int, str]] = {}
@@ -90,7 +90,7 @@ class Reconciler:
             case "Model":
                 return await self._model(work)
             case "EdgeNode":
-                return await self._edge_node(work)
+                return await self._nodes.reconcile(work.name, self._plan)
             case "Slice":
                 await self._reservations.reconcile((work.namespace, work.name), self._plan)
             case "Namespace":
@@ -108,27 +108,32 @@ class Reconciler:
         new = plan(snapshot)
         self._next_plan = time.monotonic() + max(_PLAN_WINDOW, _PLAN_SHARE * (time.monotonic() - started))
         old, self._plan = self._plan, new
-        planned_for = {key: planning_inputs(model) for key, model in snapshot.models.items()}
-        changed = {key for key in planned_for if planned_for[key] != self._planned_for.get(key)}
-        self._planned_for = planned_for
+        before, self._planned_for = self._planned_for, snapshot.models
+        changed = {key for key, model in snapshot.models.items() if not same_for_planning(model, before.get(key))}
         changed |= {key for key, mine in new.models.items() if mine != old.models.get(key)}
         work = [Work("Model", *key) for key in changed]
         work += [Work("Slice", *key) for key, mine in new.slices.items() if mine != old.slices.get(key)]
         work += [Work("EdgeNode", "", name) for name, mine in new.nodes.items() if mine != old.nodes.get(name)]
         for item in work:
             self._queue.add(item, Priority.HIGH)
-        return None
+        return exclusions.first_end(snapshot.exclusions, utcnow())
 
     def _snapshot(self) -> Snapshot:
         deployments = self._store.values(kinds.DEPLOYMENTS)
+        edge_nodes = {key[1]: edge for key, edge in self._store.values(kinds.EDGENODES).items()}
+        excluded = {name: edge.status.exclusions for name, edge in edge_nodes.items() if edge.status.exclusions}
         return Snapshot(
             catalogue=self._catalogue(),
             nodes={key[1]: facts for key, facts in self._store.values(kinds.NODES).items()},
-            edge_nodes={key[1]: edge for key, edge in self._store.values(kinds.EDGENODES).items()},
+            edge_nodes=edge_nodes,
             slices=self._store.values(kinds.SLICES),
             models=self._store.values(kinds.MODELS),
             pods=self._store.values(kinds.PODS),
             deployments={key: live.facts for key, live in deployments.items()},
+            namespaces={key[1]: meta.labels for key, meta in self._store.values(kinds.NAMESPACES).items()},
+            priorities={key[1]: each.value for key, each in self._store.values(kinds.PRIORITYCLASSES).items()},
+            runtime_classes=frozenset(key[1] for key in self._store.values(kinds.RUNTIMECLASSES)),
+            exclusions=exclusions.by_node(excluded, utcnow()),
             refused=self._store.refused(kinds.MODELS),
         )
 
@@ -144,7 +149,7 @@ class Reconciler:
             self._models.gone(key)
             return None  # what it owns is the garbage collector's
         mine = self._plan.models.get(key)
-        if mine is None or self._planned_for.get(key) != planning_inputs(model):
+        if mine is None or not same_for_planning(self._planned_for.get(key), model):
             self._queue.add(PLAN, Priority.HIGH)  # the plan enqueues the model again
             return None
         visit = await self._models.visit(model, mine)
@@ -214,31 +219,6 @@ class Reconciler:
         patch = {"observedGeneration": meta.generation, "conditions": dumped}
         await self._writer.patch_status(kinds.MODELS, key, patch, uid=meta.uid)
         self._unread[key] = (meta.uid, meta.generation, model.message)
-        return None
-
-    # Nodes
-
-    async def _edge_node(self, work: Work) -> float | None:
-        name = work.name
-        node = self._store.node(name)
-        edge: EdgeNode | Refused | None = self._store.get(kinds.EDGENODES, ("", name))
-        if edge is None:
-            if node is not None and selected(node, self._catalogue()):
-                await self._writer.create(kinds.EDGENODES, edgenode.manifest(name))
-                self._queue.add(PLAN, Priority.HIGH)
-                self._queue.add(work, Priority.HIGH)  # one that is made again may find the plan as it was
-            return None
-        mine = self._plan.nodes.get(name)
-        if isinstance(edge, Refused) or (node is not None and (mine is None or not mine.discovery.findings)):
-            return None  # the plan that knows the Node enqueues it
-        patch = status_patch(edge.status, edgenode.status(edge, node, mine))
-        if not patch:
-            return None
-        wait = self._written.get(work, -_NODE_HOLD) + _NODE_HOLD - time.monotonic()
-        if wait > 0:
-            return wait
-        await self._writer.patch_status(kinds.EDGENODES, ("", name), patch, uid=edge.metadata.uid)
-        self._written[work] = time.monotonic()
         return None
 
 

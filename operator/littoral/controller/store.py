@@ -22,6 +22,7 @@ from typing import Any, Final, Literal, NamedTuple
 from pydantic import ValidationError
 
 from littoral.api.base import Metadata
+from littoral.api.edgenode import EdgeNode
 from littoral.api.gpuslice import GPUSlice
 from littoral.api.inferencemodel import InferenceModel
 from littoral.api.workload import DeploymentFacts, NodeFacts, PodFacts
@@ -75,6 +76,7 @@ class Store:
         self._assumed: dict[Resource, dict[Key, Any]] = {kind.resource: {} for kind in kinds.KINDS}
         self._by_model: dict[Resource, dict[Key, set[Key]]] = defaultdict(lambda: defaultdict(set))
         self._by_slice: dict[Key, set[Key]] = defaultdict(set)
+        self._by_node: dict[str, set[Key]] = defaultdict(set)
         self.synced = False
         """Whether every kind was listed once: before that nothing is concluded from an absence."""
 
@@ -112,6 +114,11 @@ class Store:
     def pods_of(self, slice_key: Key) -> tuple[PodFacts, ...]:
         """The pods that run for a slice, Terminating ones included."""
         return tuple(self._entries[kinds.PODS][key].value for key in sorted(self._by_slice.get(slice_key, ())))
+
+    def slices_on(self, node: str) -> list[GPUSlice]:
+        """The slices that are bound to a node."""
+        found = (self.get(kinds.SLICES, key) for key in sorted(self._by_node.get(node, ())))
+        return [slice_ for slice_ in found if isinstance(slice_, GPUSlice)]
 
     def node(self, name: str) -> NodeFacts | None:
         """A Node's facts; None where there is none or it cannot be read, which holds all that is on it."""
@@ -189,10 +196,14 @@ class Store:
             self._by_model[resource][model].discard(key)
         if isinstance(before, PodFacts):
             self._by_slice[before.namespace, before.slice].discard(key)
+        if (node := _bound_to(before)) is not None:
+            self._by_node[node].discard(key)
         if (model := _model_of(resource, now)) is not None:
             self._by_model[resource][model].add(key)
         if isinstance(now, PodFacts):
             self._by_slice[now.namespace, now.slice].add(key)
+        if (node := _bound_to(now)) is not None:
+            self._by_node[node].add(key)
 
     # What follows from a change
 
@@ -206,11 +217,11 @@ class Store:
                 yield from self._models_on(key[1])
         elif resource == kinds.EDGENODES:
             yield Work("EdgeNode", "", key[1])
-            if _spec(old) != _spec(new):
+            if (_spec(old), _exclusions(old)) != (_spec(new), _exclusions(new)):
                 yield PLAN
         elif resource == kinds.MODELS:
             yield Work("Model", *key)
-            if planning_inputs(old) != planning_inputs(new):
+            if not same_for_planning(old, new):
                 yield PLAN
         elif resource == kinds.SLICES:
             yield from _slice_work(key, old, new)
@@ -219,7 +230,11 @@ class Store:
         elif resource == kinds.CONFIGMAPS:
             yield PLAN
             yield from (Work("EdgeNode", "", name) for _, name in self._entries[kinds.NODES])
+        elif resource in {kinds.RUNTIMECLASSES, kinds.PRIORITYCLASSES}:
+            yield PLAN
         elif resource in {kinds.NAMESPACES, kinds.CLAIMS}:
+            if resource == kinds.NAMESPACES and _labels(old) != _labels(new):
+                yield PLAN
             yield Work("Namespace", "", key[1] if resource == kinds.NAMESPACES else key[0])
         elif resource == kinds.VOLUMES:
             yield Work("Namespace", "", _claim_namespace(value))
@@ -234,9 +249,15 @@ class Store:
         if not known:
             return  # it cannot be read, and never could
         pod = known[0]
-        model = _model_of(kinds.SLICES, self.get(kinds.SLICES, (pod.namespace, pod.slice)))
+        owner = self.get(kinds.SLICES, (pod.namespace, pod.slice))
+        model = _model_of(kinds.SLICES, owner)
         if model is not None:
             yield Work("Model", *model)
+        elif pod.model:  # on a slice that a user wrote
+            yield Work("Model", pod.namespace, pod.model)
+        node = _bound_to(owner) or ""
+        if _refused(old) != _refused(new) or _exclusions(self.get(kinds.EDGENODES, ("", node))):
+            yield Work("EdgeNode", "", node)
         yield from self._charge_work(pod, came_or_went=isinstance(old, PodFacts) != isinstance(new, PodFacts))
 
     def _charge_work(self, workload: PodFacts | DeploymentFacts, *, came_or_went: bool) -> Iterator[Work]:
@@ -248,11 +269,14 @@ class Store:
             yield PLAN
 
     def _models_on(self, node: str) -> Iterator[Work]:
-        for key, entry in self._entries[kinds.SLICES].items():
-            allocation = None if isinstance(entry.value, Refused) else entry.value.status.allocation
-            if allocation is not None and allocation.node == node:
-                model = _model_of(kinds.SLICES, entry.value)
-                yield Work("Slice", *key) if model is None else Work("Model", *model)
+        for slice_ in self.slices_on(node):
+            model = _model_of(kinds.SLICES, slice_)
+            key = slice_.metadata.key
+            if model is not None:
+                yield Work("Model", *model)
+                continue
+            yield Work("Slice", *key)
+            yield from {Work("Model", key[0], pod.model) for pod in self.pods_of(key) if pod.model}
 
 
 def _same(old: Any, new: Any) -> bool:
@@ -277,14 +301,44 @@ def _spec(value: Any) -> Any:
     return None if value is None or isinstance(value, Refused) else value.spec
 
 
+def _labels(value: Any) -> Any:
+    return value.labels if isinstance(value, Metadata) else None
+
+
+def _exclusions(edge: Any) -> Any:
+    return edge.status.exclusions if isinstance(edge, EdgeNode) else ()
+
+
+def _bound_to(value: Any) -> str | None:
+    """The node that a slice is bound to."""
+    if not isinstance(value, GPUSlice) or value.status.allocation is None:
+        return None
+    return value.status.allocation.node
+
+
+def _refused(pod: Any) -> Any:
+    """What of a pod exclusions depend on."""
+    return pod.refused_at if isinstance(pod, PodFacts) else None
+
+
 def planning_inputs(model: Any) -> Any:
     """What of a model placement depends on: the rest may change without a plan."""
     if model is None or isinstance(model, Refused):
         return None
     spec = model.spec
-    variants = tuple((v.name, v.accelerators, v.format, v.slice) for v in spec.variants)
+    variants = tuple(
+        (v.name, v.accelerators, v.format, v.slice, v.source.size, v.requires, v.virtual_npu, v.latency)
+        for v in spec.variants
+    )
     deleting = model.metadata.deletion_timestamp is not None
-    return variants, spec.slice, spec.replicas, spec.placement, spec.serving.image, model.refresh, deleting
+    serving = (spec.serving.image, spec.serving.network, spec.serving.ports, spec.serving.resources)
+    shared = (spec.slice_ref, spec.server)
+    return variants, spec.slice, spec.replicas, spec.placement, serving, shared, model.refresh, deleting
+
+
+def same_for_planning(one: Any, other: Any) -> bool:
+    """Whether placement sees no difference between two states of a model."""
+    return one is other or bool(planning_inputs(one) == planning_inputs(other))
 
 
 def _slice_work(key: Key, old: Any, new: Any) -> Iterator[Work]:
