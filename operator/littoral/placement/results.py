@@ -32,8 +32,20 @@ class Assignment:
     """What it shall say: `current` itself where nothing changes; None with `blocked` where the new figures wait."""
     blocked: str = ""
     """Why the new figures cannot be had now; until then the replica stays as it is."""
+    lost: str = ""
+    """Its device has disappeared from a node that is connected: what is to be done; the slice is kept."""
     stack: str = ""
     """Name of the profile's stack that serves it; empty where it has but one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """Why a replica does not stay where it is."""
+
+    slice: str
+    node: str
+    cause: str
+    """Completes "leaves node n2: …"."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +67,10 @@ class ModelPlan:
     """For the condition Placed."""
     leaving: tuple[str, ...] = ()
     """Slices that serve on, though no longer wanted where they are, until their replacements answer."""
+    vacated: tuple[str, ...] = ()
+    """Slices of users that the model is to leave: its Deployment there goes, the slice stays."""
+    moves: tuple[Move, ...] = ()
+    """Why each slice goes that is released or is leaving."""
 
 
 @dataclass(frozen=True, slots=True)
