@@ -19,7 +19,13 @@ DEMO_NODES = (
             "nvidia.com/gpu.replicas": "4",
             "topology.kubernetes.io/zone": "mec-1",
         },
-        devices={"nvidia.com/gpu": 4},
+        devices={"nvidia.com/gpu": 1},
+        replicas={"nvidia.com/gpu": 4},
     ),
-    NodeSpec("edge-jetson", labels={"topology.kubernetes.io/zone": "line-3"}, devices={"nvidia.com/gpu": 2}),
+    NodeSpec(
+        "edge-jetson",
+        labels={"topology.kubernetes.io/zone": "line-3"},
+        devices={"nvidia.com/gpu": 1},
+        replicas={"nvidia.com/gpu": 2},
+    ),
 )

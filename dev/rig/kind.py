@@ -8,8 +8,9 @@ kind comes from its own release; Docker builds the images from dev/images, and `
 from __future__ import annotations
 
 import os
+import re
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ import yaml
 from rig import paths
 from rig.errors import RigError
 from rig.images import IMAGES
-from rig.nodefiles import NodeSpec, split_labels
+from rig.nodefiles import NodeSpec, device_plugin_arguments, split_labels
 from rig.progress import Progress
 
 NAME = "littoral"
@@ -44,7 +45,7 @@ def configuration(nodes: Sequence[NodeSpec]) -> str:
         own, _ = split_labels(spec.labels)
         labels = dict(own)
         if spec.devices:
-            labels[LABEL_DEVICES] = _daemonset_name(spec.devices)
+            labels[LABEL_DEVICES] = _daemonset_name(device_plugin_arguments(spec))
         workers.append({"role": "worker", "labels": labels})
     return yaml.safe_dump(
         {
@@ -62,9 +63,10 @@ def worker_names(count: int) -> list[str]:
 
 
 def device_plugin_manifests(nodes: Sequence[NodeSpec]) -> list[dict[str, Any]]:
-    """A DaemonSet for each set of devices that some node offers; one container for each resource."""
-    sets = {_daemonset_name(spec.devices): spec.devices for spec in nodes if spec.devices}
-    return [_daemonset(name, devices) for name, devices in sorted(sets.items())]
+    """A DaemonSet for each set of devices that some node offers."""
+    sets = [device_plugin_arguments(spec) for spec in nodes if spec.devices]
+    named = {_daemonset_name(arguments): arguments for arguments in sets}
+    return [_daemonset(name, arguments) for name, arguments in sorted(named.items())]
 
 
 def steps(nodes: Sequence[NodeSpec], kubeconfig: Path, repository: Path) -> list[Step]:
@@ -130,25 +132,21 @@ def run(step: Step) -> str:
     return done.stdout
 
 
-def _daemonset_name(devices: Mapping[str, int]) -> str:
-    parts = [f"{resource.replace('/', '-').replace('.', '-')}-{count}" for resource, count in sorted(devices.items())]
-    return "-".join(["devices", *parts]).lower()
+def _daemonset_name(arguments: Sequence[str]) -> str:
+    return "-".join(["devices", *(re.sub(r"[/.=]", "-", argument) for argument in arguments)]).lower()
 
 
-def _daemonset(name: str, devices: Mapping[str, int]) -> dict[str, Any]:
+def _daemonset(name: str, arguments: Sequence[str]) -> dict[str, Any]:
     folder = "/var/lib/kubelet/device-plugins"
-    containers = [
-        {
-            "name": f"plugin-{number}",
-            "image": PLUGIN_IMAGE,
-            "imagePullPolicy": "Never",
-            "args": [resource, str(count)],
-            # The kubelet's folder belongs to root, and to nobody else.
-            "securityContext": {"runAsUser": 0, "allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
-            "volumeMounts": [{"name": "device-plugins", "mountPath": folder}],
-        }
-        for number, (resource, count) in enumerate(sorted(devices.items()))
-    ]
+    container = {
+        "name": "plugin",
+        "image": PLUGIN_IMAGE,
+        "imagePullPolicy": "Never",
+        "args": list(arguments),
+        # The kubelet's folder belongs to root, and to nobody else.
+        "securityContext": {"runAsUser": 0, "allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+        "volumeMounts": [{"name": "device-plugins", "mountPath": folder}],
+    }
     labels = {"app.kubernetes.io/name": "emulated-device-plugin", "app.kubernetes.io/instance": name}
     return {
         "apiVersion": "apps/v1",
@@ -162,7 +160,7 @@ def _daemonset(name: str, devices: Mapping[str, int]) -> dict[str, Any]:
                     "nodeSelector": {LABEL_DEVICES: name},
                     "tolerations": [{"operator": "Exists"}],
                     "automountServiceAccountToken": False,
-                    "containers": containers,
+                    "containers": [container],
                     "volumes": [{"name": "device-plugins", "hostPath": {"path": folder}}],
                 },
             },

@@ -20,7 +20,7 @@ def client(kubeconfig: Path) -> Any:
 
 def await_nodes(kubeconfig: Path, nodes: Sequence[NodeSpec], *, timeout: float) -> None:
     """Wait until all of `nodes` are Ready and offer their devices; raises RigError naming those that are not."""
-    waiting = {node.name: node.devices for node in nodes}
+    waiting = {node.name: node.units for node in nodes}
 
     def probe() -> bool:
         for node in core.list_node().items:
@@ -42,9 +42,9 @@ def await_nodes(kubeconfig: Path, nodes: Sequence[NodeSpec], *, timeout: float) 
         )
 
 
-def offers(allocatable: Mapping[str, str], devices: Mapping[str, int]) -> bool:
-    """True if a Node's allocatable has exactly these counts of `devices`."""
-    return all(allocatable.get(resource) == str(count) for resource, count in devices.items())
+def offers(allocatable: Mapping[str, str], units: Mapping[str, int]) -> bool:
+    """True if a Node's allocatable has exactly these `units` of each resource."""
+    return all(allocatable.get(resource) == str(count) for resource, count in units.items())
 
 
 def is_ready(status: Any) -> bool:

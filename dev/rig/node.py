@@ -14,14 +14,15 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from rig import cgroups, network, nodefiles, paths
+from rig import cgroups, network, nodefiles, paths, podresources
 from rig.errors import RigError, with_log
 from rig.network import Plan
 from rig.nodefiles import NodeSpec
 from rig.pki import Authority, kubeconfig
-from rig.processes import ProcessTable
+from rig.processes import ProcessTable, Record
 from rig.waiting import until
 
+DEVICE_PLUGIN = "device-plugin"
 _ANCHOR = "anchor"
 
 
@@ -95,18 +96,26 @@ class RealNode:
                 *nodefiles.kube_proxy_flags(self.folder, self.spec, self._plan.pods(self.index)),
             ],
         )
-        for resource, count in self.spec.devices.items():
-            self.start_device_plugin(resource, count)
+        if self.spec.devices:
+            self.start_device_plugin()
 
     def start_kubelet(self, binaries: Mapping[str, Path]) -> None:
         """Start the kubelet; with `stop_component("kubelet")`, how a test restarts it."""
         flags = nodefiles.kubelet_flags(self.folder, self.spec, self.address)
         self._spawn("kubelet", [str(binaries["kubelet"]), *flags])
 
-    def start_device_plugin(self, resource: str, count: int) -> None:
-        """Advertise `count` devices of `resource` to this node's kubelet."""
+    def start_device_plugin(self) -> None:
+        """Advertise the node's devices to its kubelet; after `stop_component(DEVICE_PLUGIN)`, how they come back."""
         command = ["env", f"PYTHONPATH={paths.REPOSITORY / 'dev'}", sys.executable, "-m", "rig.deviceplugin"]
-        self._spawn(_plugin(resource), [*command, resource, str(count)])
+        self._spawn(DEVICE_PLUGIN, [*command, *nodefiles.device_plugin_arguments(self.spec)])
+
+    def allocated(self) -> list[podresources.Allocated]:
+        """What its kubelet has handed out, in the kubelet's own words."""
+        return podresources.allocated(self.path("/var/lib/kubelet/pod-resources/kubelet.sock"))
+
+    def path(self, inside: str) -> Path:
+        """A path of the node's as this process reaches it; short, as the addresses of sockets have to be."""
+        return Path(f"/proc/{self._anchor.pid}/root{inside}")
 
     def stop_component(self, name: str) -> None:
         """End one component and leave the others, and the pods, as they are."""
@@ -140,8 +149,8 @@ class RealNode:
 
     def healthy(self) -> bool:
         """True if all that makes it a node runs."""
-        plugins = [_plugin(resource) for resource in self.spec.devices]
-        return all(self._table.alive(name) for name in (_ANCHOR, "containerd", "kubelet", "kube-proxy", *plugins))
+        plugin = [DEVICE_PLUGIN] if self.spec.devices else []
+        return all(self._table.alive(name) for name in (_ANCHOR, "containerd", "kubelet", "kube-proxy", *plugin))
 
     def stop(self) -> None:
         """End everything that runs on the node; its folder stays."""
@@ -220,14 +229,14 @@ class RealNode:
         self._table.spawn(name, [*_join(cgroups.join_files(self.cgroup)), *self._enter(), *argv], log=self.log(name))
 
     def _enter(self) -> list[str]:
+        return ["nsenter", f"--target={self._anchor.pid}", "--net", "--mount", "--"]
+
+    @property
+    def _anchor(self) -> Record:
         anchor = self._table.record(_ANCHOR)
         if anchor is None:
             raise RigError(f"node {self.name} has not been started")
-        return ["nsenter", f"--target={anchor.pid}", "--net", "--mount", "--"]
-
-
-def _plugin(resource: str) -> str:
-    return f"device-plugin-{resource.replace('/', '-')}"
+        return anchor
 
 
 def _join(files: Sequence[Path]) -> list[str]:

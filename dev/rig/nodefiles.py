@@ -51,14 +51,21 @@ _OWN_LABELS = frozenset(
 class NodeSpec:
     """A node as a test or the demo wants it.
 
-    `labels` and `taints` ("key=value:Effect") stand on the Node object; `devices` are counted resources that the
-    emulated device plugin advertises.
+    `labels` and `taints` ("key=value:Effect") stand on the Node object. The emulated device plugin advertises
+    `devices`, a number of them for each resource, and each of them `replicas` times where that names the resource, as
+    NVIDIA's plugin does under time-slicing.
     """
 
     name: str
     labels: Mapping[str, str] = field(default_factory=dict)
     taints: Sequence[str] = ()
     devices: Mapping[str, int] = field(default_factory=dict)
+    replicas: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def units(self) -> dict[str, int]:
+        """What the Node's allocatable comes to, by resource."""
+        return {resource: count * self.replicas.get(resource, 1) for resource, count in self.devices.items()}
 
 
 def split_labels(labels: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
@@ -120,6 +127,12 @@ def kubelet_flags(folder: Path, spec: NodeSpec, address: str) -> list[str]:
         f"--node-ip={address}",
         f"--node-labels={','.join(f'{key}={value}' for key, value in sorted(own.items()))}",
     ]
+
+
+def device_plugin_arguments(spec: NodeSpec) -> list[str]:
+    """What the emulated device plugin is told to advertise."""
+    replicas = {resource: spec.replicas.get(resource, 1) for resource in spec.devices}
+    return [f"{resource}={count}x{replicas[resource]}" for resource, count in sorted(spec.devices.items())]
 
 
 def kube_proxy_flags(folder: Path, spec: NodeSpec, pods: ipaddress.IPv4Network) -> list[str]:

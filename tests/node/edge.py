@@ -167,6 +167,12 @@ class Edge:
         spec: Object = info["Spec"]
         return spec
 
+    def units(self, pod: Any) -> dict[str, tuple[str, ...]]:
+        """The units of each resource that the kubelet says that it gave a pod, all of them to the server."""
+        own = (pod.metadata.namespace, pod.metadata.name, group.SERVER_CONTAINER)
+        held = self.cluster.nodes[pod.spec.node_name].allocated()
+        return {each.resource: each.ids for each in held if (each.namespace, each.pod, each.container) == own}
+
     def server_process(self, pod: Any) -> psutil.Process:
         """The tritonserver of a pod, among the host's processes."""
         tops = [top / self.cluster.nodes[pod.spec.node_name].cgroup for top in cgroups.hierarchies()]
@@ -228,13 +234,15 @@ def cpu_profile() -> Object:
         "family": "cpu",
         "sharing": ["cpu"],
         "overhead": "64Mi",
-        "stack": {
-            "image": IMAGES["triton-cpu"].tag,
-            "arguments": ["--backend-directory=/opt/tritonserver/backends", "--allow-gpu-metrics=false"],
-            "backends": {"python": "python"},
-            "instanceKind": "KIND_CPU",
-            "securityContext": {"runAsUser": 1000, "runAsGroup": 1000, "fsGroup": 1000},
-        },
+        "stacks": [
+            {
+                "image": IMAGES["triton-cpu"].tag,
+                "arguments": ["--backend-directory=/opt/tritonserver/backends", "--allow-gpu-metrics=false"],
+                "backends": {"python": "python"},
+                "instanceKind": "KIND_CPU",
+                "securityContext": {"runAsUser": 1000, "runAsGroup": 1000, "fsGroup": 1000},
+            }
+        ],
     }
     return {
         "apiVersion": "v1",

@@ -17,9 +17,8 @@ def test_the_fifth_quarter_waits_with_its_reason_and_starts_when_one_goes(edge: 
     four = manifest("four", variants, slice=QUARTER, replicas=4, placement={"mode": "Replicas"})
     edge.apply(namespace, four)
     edge.await_ready(namespace, "four")
-    pods = edge.pods(namespace, "four")
-    seen = {edge.exec(pod, "printenv", "NVIDIA_VISIBLE_DEVICES").stdout.strip() for pod in pods}
-    assert seen == {"emulated-0", "emulated-1", "emulated-2", "emulated-3"}
+    held = [edge.units(pod)["nvidia.com/gpu"] for pod in edge.pods(namespace, "four")]
+    assert sorted(held) == [(f"emulated-0::{replica}",) for replica in range(4)]
 
     edge.apply(namespace, manifest("fifth", variants, slice=QUARTER, node=T4))
     waiting = edge.await_reason(namespace, "fifth", "NoUnitLeft")

@@ -79,10 +79,10 @@ def test_the_pod_has_the_unit_that_the_device_plugin_allocated(
     edge: Edge, namespace: str, served: str, node: str
 ) -> None:
     pod = edge.pod(namespace, served, node)
-    seen = edge.exec(pod, "printenv", "NVIDIA_VISIBLE_DEVICES").stdout.strip()
-    units = edge.cluster.nodes[node].spec.devices["nvidia.com/gpu"]
-    assert seen in {f"emulated-{number}" for number in range(units)}
     assert pod.spec.containers[0].resources.limits["nvidia.com/gpu"] == "1"
+    (unit,) = edge.units(pod)["nvidia.com/gpu"]
+    assert unit.startswith("emulated-0::")
+    assert edge.exec(pod, "printenv", "NVIDIA_VISIBLE_DEVICES").stdout.strip() == "emulated-0"
 
 
 def test_the_pod_holds_no_token_and_its_containers_no_more_than_they_need(

@@ -6,7 +6,12 @@ from rig import kind, paths
 from rig.nodefiles import NodeSpec
 
 NODES = (
-    NodeSpec("edge-a", labels={"nvidia.com/gpu.product": "Tesla-T4"}, devices={"nvidia.com/gpu": 4}),
+    NodeSpec(
+        "edge-a",
+        labels={"nvidia.com/gpu.product": "Tesla-T4"},
+        devices={"nvidia.com/gpu": 1},
+        replicas={"nvidia.com/gpu": 4},
+    ),
     NodeSpec("edge-b", devices={"nvidia.com/gpu": 1, "huawei.com/Ascend310P": 2}),
     NodeSpec("edge-c"),
 )
@@ -28,10 +33,8 @@ def test_each_set_of_devices_has_a_daemonset_on_its_nodes_and_only_there() -> No
     for name, selector in selected.items():
         assert selector == {kind.LABEL_DEVICES: name}
         assert len(name) <= 63
-    arguments = {
-        c["args"][0]: c["args"][1] for item in manifests for c in item["spec"]["template"]["spec"]["containers"]
-    }
-    assert arguments["huawei.com/Ascend310P"] == "2"
+    advertised = [item["spec"]["template"]["spec"]["containers"][0]["args"] for item in manifests]
+    assert advertised == [["huawei.com/Ascend310P=2x1", "nvidia.com/gpu=1x1"], ["nvidia.com/gpu=1x4"]]
 
 
 def test_images_are_built_before_the_cluster_and_loaded_before_anything_is_applied() -> None:

@@ -12,6 +12,8 @@ from rig import binaries, cluster, kube, nodefiles
 from rig.binaries import Binaries
 from rig.cluster import Cluster
 from rig.images import IMAGES
+from rig.node import DEVICE_PLUGIN
+from rig.podresources import Allocated
 from rig.progress import silent
 from rig.waiting import until
 
@@ -95,6 +97,8 @@ assert os.environ["NVIDIA_VISIBLE_DEVICES"] == "emulated-0"
 """
         start_pod(core, "fetcher", "edge-b", ["python3", "-c", script], {"limits": {"nvidia.com/gpu": "1"}})
         server.shutdown()
+    held = real_cluster.nodes["edge-b"].allocated()
+    assert held == [Allocated("default", "fetcher", "main", "nvidia.com/gpu", ("emulated-0",))]
 
 
 def test_a_node_that_is_cut_off_goes_on_serving_itself(real_cluster: Cluster, core: Any) -> None:
@@ -116,7 +120,7 @@ def test_a_node_that_is_cut_off_goes_on_serving_itself(real_cluster: Cluster, co
 
 def test_devices_come_back_after_the_kubelet_restarts(real_cluster: Cluster, core: Any) -> None:
     node = real_cluster.nodes["edge-b"]
-    log = node.log("device-plugin-nvidia.com-gpu")
+    log = node.log(DEVICE_PLUGIN)
     before = log.read_text(encoding="utf-8").count("registered 1 x nvidia.com/gpu")
     node.stop_component("kubelet")
     assert not node.healthy()
