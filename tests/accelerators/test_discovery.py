@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from littoral.accelerators.catalogue import Catalogue, extend, load
-from littoral.accelerators.discovery import Device, Discovery, discover, selected
+from littoral.accelerators.device import Device, Discovery
+from littoral.accelerators.discovery import discover, selected
 from littoral.api.edgenode import EdgeNodeSpec
 from littoral.api.workload import NodeFacts
 

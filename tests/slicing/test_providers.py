@@ -2,7 +2,7 @@
 
 import pytest
 
-from littoral.accelerators.discovery import Device
+from littoral.accelerators.device import Device
 from littoral.accelerators.profile import Mechanism, Profile
 from littoral.api.gpuslice import Isolation
 from littoral.slicing.provider import Charge, DeviceState, Grant, Refusal, Request

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 
-from littoral.accelerators.discovery import Device
+from littoral.accelerators.device import Device
 from littoral.api.gpuslice import Allocation
 from littoral.api.quantity import parse_quantity, to_mib
 from littoral.placement.snapshot import Key, Snapshot

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from littoral.accelerators.discovery import Discovery, discover
+from littoral.accelerators.device import Discovery
+from littoral.accelerators.discovery import discover
 from littoral.api.edgenode import EdgeNode
 from littoral.api.workload import NodeFacts
 from littoral.placement.ledger import Ledger, Slot

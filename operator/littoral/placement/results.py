@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from littoral.accelerators.discovery import Device, Discovery
+from littoral.accelerators.device import Device, Discovery
 from littoral.api.gpuslice import Allocation, GPUSliceSpec
 from littoral.placement.snapshot import Key
 

@@ -8,7 +8,7 @@ device fits. A unified device has no memory to cut: there each slice is granted 
 
 from typing import Final
 
-from littoral.accelerators.discovery import Device
+from littoral.accelerators.device import Device
 from littoral.api.gpuslice import Isolation
 from littoral.api.quantity import short_mib
 from littoral.slicing import refusals

@@ -6,7 +6,7 @@ Percent are of the node's allocatable cores.
 
 from typing import Final
 
-from littoral.accelerators.discovery import Device
+from littoral.accelerators.device import Device
 from littoral.api.gpuslice import Isolation
 from littoral.slicing import refusals
 from littoral.slicing.provider import DevicePicker, DeviceState, Grant, Refusal, Request

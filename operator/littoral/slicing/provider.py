@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-from littoral.accelerators.discovery import Device
+from littoral.accelerators.device import Device
 from littoral.api.gpuslice import Isolation, PodPatch
 
 DevicePicker = Literal["Directed", "Reported", "Blind"]

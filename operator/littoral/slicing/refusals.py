@@ -1,6 +1,6 @@
 """The refusals that several mechanisms share, so that the same cause always reads the same."""
 
-from littoral.accelerators.discovery import Device
+from littoral.accelerators.device import Device
 from littoral.api.gpuslice import ISOLATION_ORDER, Isolation
 from littoral.api.quantity import short_mib
 from littoral.slicing.provider import Refusal, Request

@@ -6,7 +6,7 @@ pod of the node draws on it; there the grant is the memory that was asked, since
 
 from typing import Final
 
-from littoral.accelerators.discovery import Device
+from littoral.accelerators.device import Device
 from littoral.api.gpuslice import Isolation
 from littoral.slicing import refusals
 from littoral.slicing.provider import DevicePicker, DeviceState, Grant, Refusal, Request
