@@ -70,6 +70,12 @@ def test_the_kustomization_lists_each_crd_and_nothing_else_lies_there() -> None:
 
 
 @EACH
+def test_no_word_of_json_schema_that_kubernetes_refuses(name: str) -> None:
+    refused = {"$ref", "$defs", "const", "definitions", "patternProperties", "propertyNames", "prefixItems"}
+    assert {path: refused & node.keys() for path, node in walk(schema(name)) if refused & node.keys()} == {}
+
+
+@EACH
 def test_every_string_list_and_map_is_bounded(name: str) -> None:
     assert {path: missing for path, node in walk(schema(name)) if (missing := unbounded(node))} == {}
 

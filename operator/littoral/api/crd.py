@@ -36,6 +36,8 @@ def _structural(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> di
         return _structural({**real[0], **node}, definitions)
     if "const" in node:
         node["enum"] = [node.pop("const")]
+    if "patternProperties" in node:  # a structural schema says nothing of a map's keys
+        (node["additionalProperties"],) = node.pop("patternProperties").values()
     extra = node.get("additionalProperties")
     node = {key: value for key, value in node.items() if key not in _DROPPED}
     if isinstance(extra, Mapping):
