@@ -134,11 +134,11 @@ class Namespace:
     repository: Path
     waits: list[float] = field(default_factory=list)
 
-    def request(self, *models: ModelRequest) -> FetchRequest:
-        return FetchRequest(models=models, repository=str(self.repository), cache=str(self.cache))
+    def request(self, *models: ModelRequest, partial: bool = False) -> FetchRequest:
+        return FetchRequest(models=models, repository=str(self.repository), cache=str(self.cache), partial=partial)
 
-    def fetch(self, *models: ModelRequest) -> Report:
-        return fetch_all(self.request(*models), Patience(sleep=self.waits.append))
+    def fetch(self, *models: ModelRequest, partial: bool = False) -> Report:
+        return fetch_all(self.request(*models, partial=partial), Patience(sleep=self.waits.append))
 
     def import_file(self, path: str, content: bytes) -> None:
         file = self.cache / "import" / path

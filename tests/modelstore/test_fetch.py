@@ -108,6 +108,26 @@ def test_one_failure_is_the_outcome_and_the_others_are_in_place(namespace: Names
     assert sorted(path.name for path in namespace.repository.iterdir()) == ["plate"]
 
 
+def test_a_shared_server_starts_with_the_models_that_arrived(namespace: Namespace, origin: Origin) -> None:
+    good = onnx(origin.put("/m.onnx", Resource(WEIGHTS)), WEIGHTS)
+    wrong = onnx(origin.put("/wrong", Resource(b"xyz")), b"abc", name="wrong")
+
+    report = namespace.fetch(wrong, good, partial=True)
+
+    assert (report.outcome, report.ok, report.reason) == ("partial", False, "DigestMismatch")
+    assert [model.name for model in report.models] == ["plate"]
+    assert [(each.name, each.reason, each.message) for each in report.failures] == [
+        ("wrong", "DigestMismatch", report.message)
+    ]
+    assert sorted(path.name for path in namespace.repository.iterdir()) == ["plate"]
+
+
+def test_a_shared_server_without_a_single_model_does_not_start(namespace: Namespace, origin: Origin) -> None:
+    wrong = onnx(origin.put("/wrong", Resource(b"xyz")), b"abc", name="wrong")
+
+    assert namespace.fetch(wrong, partial=True).outcome == "failed"
+
+
 def test_everything_can_be_read_by_another_user(namespace: Namespace, origin: Origin) -> None:
     body = tar({"1/model.py": b"pass", "1/deep/tool": b"x"})
     assert namespace.fetch(onnx(origin.put("/m.tar", Resource(body)), body)).ok
@@ -217,3 +237,7 @@ def test_main_writes_the_termination_message_and_returns_the_status(
     assert main({**environ, "LITTORAL_FETCH": "{"}) == 1
     failed = json.loads(log.read_text())
     assert (failed["outcome"], failed["reason"]) == ("failed", "RequestInvalid")
+
+    missing = replace(model, name="missing", uri="file:///import/missing", sha256="0" * 64)
+    some = namespace.request(model, missing, partial=True).dump()
+    assert main({**environ, "LITTORAL_FETCH": some}) == 0

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from littoral.modelstore.errors import REASONS
-from littoral.modelstore.report import MAX_BYTES, FetchedModel, Report, parse_report
+from littoral.modelstore.report import MAX_BYTES, FailedModel, FetchedModel, Report, parse_report
 
 DIGEST = "ab" * 32
 digests = st.text("0123456789abcdef", min_size=64, max_size=64)
@@ -21,14 +21,18 @@ models = st.builds(
     source=st.sampled_from(["cache", "fetched"]),
     seconds=st.floats(0, 1e6),
 )
+failures = st.builds(
+    FailedModel, name=st.text(max_size=300), reason=st.sampled_from([*REASONS]), message=st.text(max_size=600)
+)
 reports = st.builds(
     Report,
-    outcome=st.sampled_from(["ok", "failed"]),
+    outcome=st.sampled_from(["ok", "partial", "failed"]),
     reason=st.sampled_from(["", *REASONS]),
     message=st.text(max_size=6000) | st.text("\U0001f980\ud800\x00", max_size=3000),
     models=st.lists(models, max_size=40).map(tuple),
     kept=st.lists(digests, max_size=90).map(tuple),
     free=st.none() | sizes,
+    failures=st.lists(failures, max_size=40).map(tuple),
 )
 
 
@@ -43,6 +47,7 @@ def test_every_report_fits_and_is_read_back(report: Report) -> None:
     assert (read.outcome, read.reason, read.free) == (report.outcome, report.reason, report.free)
     assert report.kept[: len(read.kept)] == read.kept
     assert [model.digest for model in read.models] == [model.digest for model in report.models][: len(read.models)]
+    assert [each.reason for each in read.failures] == [each.reason for each in report.failures][: len(read.failures)]
 
 
 def test_what_is_shortened_first_is_what_the_cache_keeps() -> None:
@@ -71,6 +76,8 @@ GARBAGE = [
     '{"outcome":"ok","free":"much"}',
     '{"outcome":"ok","free":1' + "0" * 30 + "}",
     '{"outcome":"failed","message":{}}',
+    '{"outcome":"partial","failures":[1]}',
+    '{"outcome":"partial","failures":[{"name":"a"}]}',
     "[" * 30_000,
     '{"outcome":"ok","message":"' + "x" * 100_000 + '"}',
     "Traceback (most recent call last):\n  ...\nMemoryError",

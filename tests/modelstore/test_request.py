@@ -27,6 +27,15 @@ def test_a_request_survives_the_environment() -> None:
     assert parse_request(request.dump()) == request
 
 
+def test_partial_is_written_only_where_it_is_asked_for() -> None:
+    model = ModelRequest(name="a", uri="https://x/m", sha256="0" * 64)
+
+    assert "partial" not in FetchRequest(models=(model,)).dump()
+    assert parse_request(FetchRequest(models=(model,), partial=True).dump()).partial
+    with pytest.raises(RequestInvalid, match="partial must be true or false"):
+        parse_request(json.dumps({"models": [MODEL], "partial": 1}))
+
+
 def test_the_mounts_have_defaults() -> None:
     request = parse_request(json.dumps({"models": [MODEL]}))
 

@@ -2,7 +2,8 @@
 
 Reads the request from LITTORAL_FETCH, delivers each model into the cache, lays out the repository, writes the
 termination message and exits 0, or 1 when any model did not arrive. One model's failure does not keep the others from
-the cache, so that the next run has less to do.
+the cache, so that the next run has less to do. For a shared server (`partial`) it exits 0 once any model is in place:
+the server starts with those, and the report says what is missing.
 
 It imports the standard library alone until something must be fetched: on a warm start it stands between a power cut and
 a serving line.
@@ -22,7 +23,7 @@ from littoral.modelstore.cache import Cache
 from littoral.modelstore.delivery import deliver
 from littoral.modelstore.errors import FetchError, InternalError, from_os_error
 from littoral.modelstore.layout import lay_out
-from littoral.modelstore.report import FetchedModel, Report
+from littoral.modelstore.report import FailedModel, FetchedModel, Report
 from littoral.modelstore.request import (
     ENV_REQUEST,
     ENV_TERMINATION_LOG,
@@ -40,19 +41,22 @@ def fetch_all(request: FetchRequest, patience: Patience | None = None) -> Report
     """Deliver and lay out every model of `request`; what went wrong is in the report, nothing is raised."""
     cache, repository = Cache(Path(request.cache)), Path(request.repository)
     done: list[FetchedModel] = []
-    failures: list[FetchError] = []
+    failures: dict[str, FetchError] = {}
     for model in request.models:
         try:
             done.append(_fetch_one(model, cache, repository, patience))
         except FetchError as error:
             _log.error("%s: %s: %s", model.name, error.reason, error)
-            failures.append(error)
+            failures[model.name] = error
     kept, free = _inventory(cache)
     if not failures:
         return Report("ok", models=tuple(done), kept=kept, free=free)
     # What can't heal is what somebody must act on.
-    first = min(failures, key=lambda error: error.heals)
-    return Report("failed", first.reason, str(first), tuple(done), kept, free)
+    first = min(failures.values(), key=lambda error: error.heals)
+    if not (request.partial and done):
+        return Report("failed", first.reason, str(first), tuple(done), kept, free)
+    missing = tuple(FailedModel(name, error.reason, str(error)) for name, error in failures.items())
+    return Report("partial", first.reason, str(first), tuple(done), kept, free, missing)
 
 
 def _fetch_one(model: ModelRequest, cache: Cache, repository: Path, patience: Patience | None) -> FetchedModel:
@@ -93,7 +97,7 @@ def main(environ: Mapping[str, str] = os.environ) -> int:
         _log.exception("the termination message cannot be written: the operator will not see how this fetch ended")
     if not report.ok:
         print(f"{report.reason}: {report.message}", file=sys.stderr)
-    return 0 if report.ok else 1
+    return int(report.outcome == "failed")
 
 
 def _terminate(signum: int, _: FrameType | None) -> None:

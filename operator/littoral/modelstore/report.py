@@ -1,19 +1,21 @@
 """The termination message of the fetch container: all that the operator learns of a fetch.
 
 The kubelet carries at most 4,096 bytes of it into the pod's status, so writing one always fits: first the list of what
-else the cache keeps is shortened, then the models, then the sentence. Reading is tolerant, for what a node says is a
-claim: anything that is not a report reads as None, which is never success.
+else the cache keeps is shortened, then the models, then the failures, then the sentence. Reading is tolerant, for what
+a node says is a claim: anything that is not a report reads as None, which is never success.
 """
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Final, Literal, TypeVar
 
 MAX_BYTES: Final = 4096
 """What the kubelet keeps of one container's termination message."""
 _MAX_MESSAGE: Final = 1024
+_MAX_FAILURE: Final = 256
+"""Characters of the sentence about one model of several."""
 _MAX_NAME: Final = 256
 _MAX_COUNT: Final = 2**63 - 1
 _MAX_SECONDS: Final = 1e9
@@ -21,7 +23,9 @@ _DIGEST: Final = re.compile(r"(?:sha256:)?([0-9a-f]{64})")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]+")
 
 _T = TypeVar("_T")
-Outcome = Literal["ok", "failed"]
+Outcome = Literal["ok", "partial", "failed"]
+"""partial: some models are in place and the server starts with them, because the request allows it."""
+_OUTCOMES: Final[Mapping[str, Outcome]] = {"ok": "ok", "partial": "partial", "failed": "failed"}
 Origin = Literal["cache", "fetched"]
 
 
@@ -37,11 +41,21 @@ class FetchedModel:
 
 
 @dataclass(frozen=True, slots=True)
+class FailedModel:
+    """One model that is not in place: the reason as in modelstore.errors, and a sentence."""
+
+    name: str
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """How a fetch ended.
 
     `models` are those in place (with outcome "failed" perhaps some); `kept` the digests in the namespace's cache on
-    this node, possibly shortened; `free` the bytes left on its disk.
+    this node, possibly shortened; `free` the bytes left on its disk; `failures`, with outcome "partial", what is
+    missing.
     """
 
     outcome: Outcome
@@ -50,6 +64,7 @@ class Report:
     models: tuple[FetchedModel, ...] = ()
     kept: tuple[str, ...] = ()
     free: int | None = None
+    failures: tuple[FailedModel, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -62,13 +77,17 @@ class Report:
         data["message"] = _clean(self.message, _MAX_MESSAGE)
         data["models"] = [{**model, "name": _clean(model["name"], _MAX_NAME)} for model in data["models"]]
         data["kept"] = list(data["kept"])
-        if not self.reason:
-            del data["reason"]
+        data["failures"] = [_failure_written(failure) for failure in self.failures]
+        for key in ("reason", "failures"):
+            if not data[key]:
+                del data[key]
         while len(text := json.dumps(data, separators=(",", ":"))) > MAX_BYTES:
             if data["kept"]:
                 data["kept"].pop()
             elif data["models"]:
                 data["models"].pop()
+            elif data.get("failures"):
+                data["failures"].pop()
             else:
                 data["message"] = data["message"][: len(data["message"]) // 2]
         return text
@@ -87,16 +106,30 @@ def parse_report(text: str) -> Report | None:
 
 def _report(data: dict[str, object]) -> Report:
     outcome, free = data["outcome"], data.get("free")
-    if outcome != "ok" and outcome != "failed":  # noqa: PLR1714 - mypy narrows by equality alone
-        raise ValueError(outcome)
     return Report(
-        outcome=outcome,
+        outcome=_OUTCOMES[_text(outcome)],
         reason=_clean(_text(data.get("reason")), _MAX_NAME),
         message=_clean(_text(data.get("message")), _MAX_MESSAGE),
         models=_each(data.get("models"), _model),
         kept=_each(data.get("kept"), _digest),
         free=None if free is None else _count(free),
+        failures=_each(data.get("failures"), _failure),
     )
+
+
+def _failure(data: object) -> FailedModel:
+    if not isinstance(data, dict):
+        raise TypeError(data)
+    message = _clean(_text(data.get("message")), _MAX_FAILURE)
+    return FailedModel(_clean(_text(data["name"]), _MAX_NAME), _clean(_text(data["reason"]), _MAX_NAME), message)
+
+
+def _failure_written(failure: FailedModel) -> dict[str, str]:
+    return {
+        "name": _clean(failure.name, _MAX_NAME),
+        "reason": failure.reason,
+        "message": _clean(failure.message, _MAX_FAILURE),
+    }
 
 
 def _model(data: object) -> FetchedModel:

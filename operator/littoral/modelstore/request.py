@@ -43,10 +43,18 @@ class FetchRequest:
     models: tuple[ModelRequest, ...]
     repository: str = REPOSITORY_MOUNT
     cache: str = CACHE_MOUNT
+    partial: bool = False
+    """For a shared server: one model that does not arrive holds none of the others back."""
 
     def dump(self) -> str:
-        """Return the value of the environment variable; the same request always gives the same text."""
-        return json.dumps(asdict(self), separators=(",", ":"), sort_keys=True)
+        """Return the value of the environment variable; the same request always gives the same text.
+
+        It stands in pod templates, so `partial` is written only where it is asked for.
+        """
+        fields = asdict(self)
+        if not self.partial:
+            del fields["partial"]
+        return json.dumps(fields, separators=(",", ":"), sort_keys=True)
 
 
 def parse_request(text: str) -> FetchRequest:
@@ -61,6 +69,7 @@ def parse_request(text: str) -> FetchRequest:
         models=tuple(_model(entry, f"models[{index}]") for index, entry in enumerate(data["models"])),
         repository=_string(data, "repository", "", REPOSITORY_MOUNT),
         cache=_string(data, "cache", "", CACHE_MOUNT),
+        partial=_flag(data, "partial"),
     )
     names = [model.name for model in request.models]
     if len(set(names)) != len(names):
@@ -93,6 +102,13 @@ def _string(data: Mapping[str, object], key: str, where: str, default: str | Non
     value = data.get(key, default)
     if not isinstance(value, str) or (not value and default != ""):
         raise RequestInvalid(f"{ENV_REQUEST}: {f'{where}.' if where else ''}{key} must be a non-empty string")
+    return value
+
+
+def _flag(data: Mapping[str, object], key: str) -> bool:
+    value = data.get(key, False)
+    if not isinstance(value, bool):
+        raise RequestInvalid(f"{ENV_REQUEST}: {key} must be true or false")
     return value
 
 
