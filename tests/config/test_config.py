@@ -18,7 +18,7 @@ MAY_WRITE = {
     ("littoral.dev", "edgenodes/status"): {"patch"},
     ("littoral.dev", "gpuslices/status"): {"patch"},
     ("littoral.dev", "inferencemodels/status"): {"patch"},
-    ("apps", "deployments"): {"create", "patch"},
+    ("apps", "deployments"): {"create", "patch", "delete"},
     ("apps", "controllerrevisions"): {"create", "delete"},
     ("", "services"): {"create", "patch"},
     ("", "persistentvolumes"): {"create", "delete"},

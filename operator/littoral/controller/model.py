@@ -71,7 +71,11 @@ class Models:
         if decision.failure is not None:
             errors += await side_by_side(self._give_up(model, decision.failure))
         errors += await side_by_side(*self._writes(model, replicas, decision, frozen), self._service(model))
-        errors += await side_by_side(*(self._release(model, name) for name in plan.releases))
+        errors += await side_by_side(
+            *(self._release(model, name) for name in plan.releases),
+            *(self._vacate(model, name) for name in plan.vacated),
+            *(self._slices.shown((model.metadata.namespace, a.slice), a.lost) for a in here),
+        )
         replicas = self._replicas(model, plan)
         errors += await side_by_side(
             *(self._start(replica) for replica in replicas), self._revisions.forget_old(model, replicas)
@@ -105,6 +109,7 @@ class Models:
             deployment=live.facts if isinstance(live, LiveDeployment) else None,
             pods=self._store.pods_of(key),
             connected=node is not None and node.connected,
+            address=node.address if node is not None else "",
             node_ready=node is not None and node.ready == "True",
         )
 
@@ -184,6 +189,16 @@ class Models:
         retired = self._store.node(node) is None and self._store.get(kinds.EDGENODES, ("", node)) is None
         if not may_run or retired or self._connected(node):
             await self._slices.release(existing)
+
+    async def _vacate(self, model: InferenceModel, name: str) -> None:
+        """Take the model's Deployment off a slice that is its user's, unless the node is offline."""
+        key = (model.metadata.namespace, name)
+        live, bound = self._store.get(kinds.DEPLOYMENTS, key), self._slices.get(key)
+        if not isinstance(live, LiveDeployment) or live.facts.model != model.metadata.name:
+            return
+        allocation = live.facts.grant if bound is None else bound.status.allocation
+        if allocation is None or self._connected(allocation.node):
+            await self._writer.delete(kinds.DEPLOYMENTS, key, uid=live.metadata.uid)
 
     async def _give_up(self, model: InferenceModel, failure: rollout.Failed) -> None:
         """Note the revision before anything is put back, so that neither this process nor another tries it again.

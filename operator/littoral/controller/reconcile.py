@@ -32,7 +32,7 @@ from littoral.controller.workqueue import Priority, WorkQueue
 from littoral.controller.writer import Writer, status_patch
 from littoral.placement import exclusions
 from littoral.placement.plan import plan
-from littoral.placement.results import Plan
+from littoral.placement.results import ModelPlan, Move, Plan
 from littoral.placement.snapshot import Snapshot
 from littoral.telemetry.events import EventRecorder, Subject
 from littoral.triton import revision
@@ -80,6 +80,7 @@ class Reconciler:
         self._planned_for: Mapping[Key, InferenceModel] = {}
         self._next_plan = 0.0
         self._written: dict[Work, float] = {}
+        self._told: dict[Key, frozenset[Move]] = {}
         self._unread: dict[Key, tuple[str, int, str]] = {}
 
     async def __call__(self, work: Work) -> float | None:
@@ -146,6 +147,7 @@ class Reconciler:
             return await self._unreadable(key, model)
         if model is None or model.metadata.deletion_timestamp is not None:
             self._written.pop(work, None)
+            self._told.pop(key, None)
             self._models.gone(key)
             return None  # what it owns is the garbage collector's
         mine = self._plan.models.get(key)
@@ -153,6 +155,7 @@ class Reconciler:
             self._queue.add(PLAN, Priority.HIGH)  # the plan enqueues the model again
             return None
         visit = await self._models.visit(model, mine)
+        self._announce(model, mine)
         delay = await self._report(work, visit)
         if visit.error is None:
             return delay
@@ -196,6 +199,15 @@ class Reconciler:
             return 0.0
         since = self._written.setdefault(work, time.monotonic())
         return since + _PROGRESS_HOLD - time.monotonic()
+
+    def _announce(self, model: InferenceModel, plan: ModelPlan) -> None:
+        """An Event for each replica that goes, once, with why: what moves must never be a riddle."""
+        told = self._told.get(model.metadata.key, frozenset())
+        self._told[model.metadata.key] = frozenset(plan.moves)
+        for move in plan.moves:
+            if move not in told:
+                sentence = f"slice {move.slice} leaves node {move.node}: {move.cause}"
+                self._events.record(_subject(model), "Normal", "Moving", sentence)
 
     def _tell(self, model: InferenceModel, new: InferenceModelStatus) -> None:
         """An Event for what somebody may have to do something about, once for each transition."""

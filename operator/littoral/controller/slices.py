@@ -21,6 +21,8 @@ from littoral.controller.writer import Writer, status_patch
 from littoral.placement.results import Assignment
 from littoral.triton import metadata
 
+LOST: Final = "Lost"
+"""The phase of a slice whose device has disappeared."""
 _TIMES: Final = ("bound_at", "started_at", "updated_at")
 
 
@@ -42,9 +44,8 @@ class Slices:
         """Count what the plan gives the model as bound, and no longer what it does not give."""
         doubtful = self._assumed.get(model.metadata.key, set())
         namespace = model.metadata.namespace
-        unbound = [
-            a for a in assignments if (namespace, a.slice) in doubtful or not self._is_bound((namespace, a.slice))
-        ]
+        mine = [a for a in assignments if a.slice != reserved(model)]
+        unbound = [a for a in mine if (namespace, a.slice) in doubtful or not self._is_bound((namespace, a.slice))]
         keys = {(model.metadata.namespace, a.slice) for a in unbound}
         self.settle(model.metadata.key, keep=keys)
         self._assumed[model.metadata.key] = keys
@@ -99,15 +100,26 @@ class Slices:
         allocation = granted.model_copy(update={"bound_at": granted.bound_at or utcnow()})
         await self._write(existing, allocation)
 
-    async def reserve(self, existing: GPUSlice, granted: Allocation) -> None:
-        """Bind a slice that a user wrote, counted as bound from the moment the write is begun."""
+    async def reserve(self, existing: GPUSlice, granted: Allocation, finding: Finding, phase: str) -> None:
+        """Bind a slice that a user wrote, or bind it anew; counted as bound from the moment the write is begun."""
         key = existing.metadata.key
-        assumed = existing.model_copy(update={"status": GPUSliceStatus(allocation=granted)})
+        allocation = granted.model_copy(update={"bound_at": granted.bound_at or utcnow()})
+        assumed = existing.model_copy(update={"status": GPUSliceStatus(allocation=allocation)})
         self._store.assume(kinds.SLICES, key, assumed)
         try:
-            await self.bind(existing, granted)
+            await self._write(existing, allocation, finding, phase)
         finally:
             self._store.forget(kinds.SLICES, key)
+
+    async def shown(self, key: Key, lost: str) -> None:
+        """Say on a replica's slice that its device has disappeared, or that it is there again."""
+        existing = self.get(key)
+        if existing is None or existing.status.allocation is None:
+            return
+        if lost:
+            await self._write(existing, existing.status.allocation, lost_finding(lost), LOST)
+        elif existing.status.phase == LOST:
+            await self._write(existing, existing.status.allocation)
 
     async def cut_over(self, existing: GPUSlice, assignment: Assignment) -> None:
         """Before the Deployment moves: stamp the time of the cutover and take the plan's figures where they are new."""
@@ -116,7 +128,7 @@ class Slices:
             return
         target = assignment.target or current
         meta = existing.metadata
-        asked = meta.annotations.get(group.ANNOTATION_ASKED)
+        asked = meta.annotations.get(group.ANNOTATION_ASKED, "")
         if assignment.target is not None and (assignment.request, assignment.asked) != (existing.spec, asked):
             patch = {
                 "metadata": {"annotations": {group.ANNOTATION_ASKED: assignment.asked}},
@@ -143,14 +155,16 @@ class Slices:
         found = self.get(key)
         return found is not None and found.status.allocation is not None
 
-    async def _write(self, existing: GPUSlice, allocation: Allocation) -> None:
+    async def _write(
+        self, existing: GPUSlice, allocation: Allocation, finding: Finding | None = None, phase: str = "Bound"
+    ) -> None:
         meta = existing.metadata
-        finding = bound_finding(allocation)
-        merged = merge(existing.status.conditions, [finding], generation=meta.generation, now=utcnow())
-        new = GPUSliceStatus(
-            observed_generation=meta.generation, phase="Bound", conditions=merged, allocation=allocation
-        )
+        findings = [finding or bound_finding(allocation)]
+        merged = merge(existing.status.conditions, findings, generation=meta.generation, now=utcnow())
+        new = GPUSliceStatus(observed_generation=meta.generation, phase=phase, conditions=merged, allocation=allocation)
         patch = status_patch(existing.status, new)
+        if not patch:
+            return
         version = meta.resource_version or None
         await self._writer.patch_status(kinds.SLICES, meta.key, patch, uid=meta.uid, version=version)
 
@@ -159,6 +173,16 @@ def bound_finding(allocation: Allocation) -> Finding:
     """What a bound slice says of itself."""
     message = f"{allocation.memory} of {allocation.device} on {allocation.node} by {allocation.provider}"
     return Finding(BOUND, "True", "Bound", message)
+
+
+def lost_finding(sentence: str) -> Finding:
+    """What a slice says whose device has disappeared from a node that is connected."""
+    return Finding(BOUND, "False", "DeviceLost", sentence)
+
+
+def reserved(model: InferenceModel) -> str:
+    """The slice of a user's that the model names; empty where it has slices of its own."""
+    return model.spec.slice_ref.name if model.spec.slice_ref is not None else ""
 
 
 def _manifest(model: InferenceModel, assignment: Assignment) -> dict[str, Any]:

@@ -38,6 +38,8 @@ class Replica:
     deployment: DeploymentFacts | None = None
     pods: tuple[PodFacts, ...] = ()
     connected: bool = True
+    address: str = ""
+    """The node's own, by which it is called where the server has ports of the node."""
     node_ready: bool = True
     """The kubelet says so itself: what is begun there can become ready."""
 

@@ -69,7 +69,7 @@ def status(view: View, now: datetime) -> InferenceModelStatus:
         updated_replicas=sum(r.updated for r in replicas),
         offline_replicas=len(replicas) - len(connected),
         selector=selector(model),
-        nodes=tuple(_node(r) for r in sorted(replicas, key=_listing_order)[:MAX_NODES_LISTED]),
+        nodes=tuple(_node(model, r) for r in sorted(replicas, key=_listing_order)[:MAX_NODES_LISTED]),
         last_failure=_last_failure(view, ready, now),
     )
 
@@ -78,7 +78,7 @@ def _listing_order(replica: Replica) -> tuple[bool, str, str]:
     return replica.ready and replica.updated, replica.assignment.node, replica.assignment.slice
 
 
-def _node(replica: Replica) -> NodeServing:
+def _node(model: InferenceModel, replica: Replica) -> NodeServing:
     assignment, seen = replica.assignment, replica.diagnosis
     message = "" if replica.ready else seen.message
     return NodeServing(
@@ -90,8 +90,17 @@ def _node(replica: Replica) -> NodeServing:
         updated=replica.updated,
         ready=replica.serving,
         connected=replica.connected,
+        address=_address(model, replica),
         message=(assignment.blocked or message)[:512],
     )
+
+
+def _address(model: InferenceModel, replica: Replica) -> str:
+    """Where what stands beside the machine calls the model; empty where only the Service leads to it."""
+    if model.spec.serving.network == "Pod" or not replica.address:
+        return ""
+    host = f"[{replica.address}]" if ":" in replica.address else replica.address
+    return f"{host}:{model.spec.serving.ports.http}"
 
 
 def _given_up(view: View) -> bool:
