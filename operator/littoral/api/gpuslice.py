@@ -15,6 +15,7 @@ from littoral.api.base import ApiModel, Condition, LabelKey, Metadata, Quantity,
 Isolation = Literal["None", "Soft", "Hard"]
 EnvName = Annotated[str, Field(max_length=128, pattern="^[A-Za-z_][A-Za-z0-9_]*$")]
 EnvValue = Annotated[str, Field(max_length=1024)]
+MountPath = Annotated[str, Field(max_length=256, pattern="^/")]
 ISOLATION_ORDER: Final[tuple[Isolation, ...]] = ("None", "Soft", "Hard")
 
 
@@ -51,6 +52,12 @@ class PodPatch(ApiModel):
     scheduler_name: Annotated[
         str, Field(max_length=253, description="Who schedules the pod; empty: the default scheduler.")
     ] = ""
+    mounted: Annotated[
+        tuple[MountPath, ...],
+        Field(
+            max_length=4, description="Paths that the device plugin mounts in the server; the pod's own are left out."
+        ),
+    ] = ()
 
 
 class Allocation(ApiModel):

@@ -59,15 +59,29 @@ def from_mib(mib: int) -> str:
     return f"{mib}Mi"
 
 
+def from_thousandths(thousandths: int) -> str:
+    """Thousandths of a core as the API server prints them: "1500m", "2"."""
+    return f"{thousandths}m" if thousandths % 1000 else str(thousandths // 1000)
+
+
 def short_mib(mib: int) -> str:
     """MiB for people: "2.5Gi", "300Mi"."""
     return f"{mib}Mi" if mib < 1024 else f"{mib / 1024:.1f}".removesuffix(".0") + "Gi"
 
 
-def to_seconds(text: str) -> int:
-    """A Go duration ("10m", "1h30m", "1500ms") in whole seconds, rounded up. Raises ValueError for anything else."""
+def parse_duration(text: str) -> Decimal:
+    """A Go duration ("10m", "1h30m", "1500ms") in seconds. Raises ValueError for anything else."""
     parts = _PART.findall(text)
     if not parts or "".join(number + unit for number, unit in parts) != text:
         raise ValueError(f"{text!r} is not a duration: write one such as 90s, 10m or 1h30m")
-    total = sum((Decimal(number) * _UNIT_SECONDS[unit] for number, unit in parts), Decimal())
-    return int(total.to_integral_value(ROUND_CEILING))
+    return sum((Decimal(number) * _UNIT_SECONDS[unit] for number, unit in parts), Decimal())
+
+
+def to_seconds(text: str) -> int:
+    """A Go duration in whole seconds, rounded up. Raises ValueError as parse_duration does."""
+    return int(parse_duration(text).to_integral_value(ROUND_CEILING))
+
+
+def to_thousandths(text: str | float) -> int:
+    """A quantity of CPU in thousandths of a core, rounded up. Raises ValueError as parse_quantity does."""
+    return int((parse_quantity(text) * 1000).to_integral_value(ROUND_CEILING))

@@ -8,6 +8,7 @@ from typing import Final
 
 from littoral.accelerators.device import Device
 from littoral.api.gpuslice import Isolation
+from littoral.api.quantity import from_thousandths
 from littoral.slicing import refusals
 from littoral.slicing.provider import DevicePicker, DeviceState, Grant, Refusal, Request
 
@@ -41,6 +42,4 @@ class Cpu:
 
 def _cores(thousandths: int) -> dict[str, str]:
     """A cpu request as the API server prints it; none where nothing was asked."""
-    if thousandths == 0:
-        return {}
-    return {"cpu": f"{thousandths}m" if thousandths % 1000 else str(thousandths // 1000)}
+    return {"cpu": from_thousandths(thousandths)} if thousandths else {}

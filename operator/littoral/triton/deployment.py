@@ -3,7 +3,8 @@
 One for each slice, with one replica and strategy Recreate, pinned as DaemonSet pods are: so each node moves by itself,
 a node that is offline holds up nobody, and an accelerator never has to hold the old server beside the new.
 
-Pods of one revision differ in slice, node and grant and in nothing else. All the rest is the revision's; whatever is
+Pods of one revision differ in slice, node and grant and in nothing else; the grant brings what its sharing mechanism
+asks of the pod (runtime class, scheduler, environment, annotations). All the rest is the revision's; whatever is
 written here in addition is the same in every version, for a change of it would restart every server in the field.
 """
 
@@ -13,7 +14,7 @@ import re
 from typing import Any, Final
 
 from littoral.api import group
-from littoral.api.gpuslice import Allocation
+from littoral.api.gpuslice import Allocation, PodPatch
 from littoral.slicing.pod import requirements
 from littoral.triton import metadata
 from littoral.triton.revision import Frozen
@@ -81,8 +82,25 @@ def _pinned(frozen: Frozen, slice_name: str, allocation: Allocation) -> dict[str
         "nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [here]}}
     }
     server = next(c for c in template["spec"]["containers"] if c["name"] == group.SERVER_CONTAINER)
-    server["resources"] = requirements(allocation, node_memory=frozen.node_memory)
+    asked = (server.get("resources") or {}).get("requests")
+    server["resources"] = requirements(allocation, node_memory=frozen.node_memory, beside=asked)
+    _patch(template, server, allocation.pod)
     return template
+
+
+def _patch(template: dict[str, Any], server: dict[str, Any], patch: PodPatch) -> None:
+    """Lay what the sharing mechanism asks over the revision's template; it knows the device, the revision does not."""
+    template["metadata"]["annotations"].update(patch.annotations)
+    if patch.runtime_class_name:
+        template["spec"]["runtimeClassName"] = patch.runtime_class_name
+    if patch.scheduler_name:
+        template["spec"]["schedulerName"] = patch.scheduler_name
+    if patch.env:
+        env = {variable["name"]: variable for variable in server["env"]}
+        env |= {name: {"name": name, "value": value} for name, value in patch.env.items()}
+        server["env"] = [env[name] for name in sorted(env)]
+    if patch.mounted:
+        server["volumeMounts"] = [mount for mount in server["volumeMounts"] if mount["mountPath"] not in patch.mounted]
 
 
 def _node_label(node: str) -> dict[str, str]:

@@ -2,20 +2,22 @@
 
 The fetch container delivers the model, Triton loads it. A restart with the control plane gone finds all it needs in the
 pod itself (the request, the generated config) and on the node (images, the model cache): no token, no ConfigMap, no
-network. The pod passes the Pod Security level `baseline`.
+network. The pod passes the Pod Security level `baseline`, unless serving.network asks for ports of the node.
+
+A pod of several models is put together from the same parts: model_request, fetch, server, tolerations, pod.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import ROUND_CEILING
 from typing import Any, Final
 
-from littoral.accelerators.profile import Platform, Stack
+from littoral.accelerators.profile import Backend, Platform, Stack
 from littoral.api import group
-from littoral.api.inferencemodel import InferenceModel, Variant
+from littoral.api.inferencemodel import InferenceModel, Serving, Toleration, Variant
 from littoral.api.quantity import from_mib, parse_quantity, to_seconds
 from littoral.autonomy.tolerations import never_evicted
 from littoral.modelstore.request import ENV_REQUEST, FetchRequest, ModelRequest
-from littoral.triton import metadata, model_config
+from littoral.triton import metadata, model_config, network, release
 from littoral.triton.errors import Unservable
 
 SHARED_MEMORY_MIB: Final = 512
@@ -35,7 +37,8 @@ _POD_SECURITY: Final[Mapping[str, Any]] = {
     "seccompProfile": {"type": "RuntimeDefault"},
 }
 """What a stack's own security context is laid over."""
-_UNPRIVILEGED: Final[Mapping[str, Any]] = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+UNPRIVILEGED: Final[Mapping[str, Any]] = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+"""The security context of every container."""
 
 
 def build(
@@ -45,25 +48,55 @@ def build(
 
     Raises Unservable where the catalogue has no image or no backend for it.
     """
-    stack = platform.stack
-    name = model.model_name
+    stack, serving, placement = platform.stack, model.spec.serving, model.spec.placement
+    request = FetchRequest(models=(model_request(model, variant, platform),))
+    triton = server(
+        [model.model_name],
+        stack,
+        serving,
+        image=image(model, variant, platform),
+        ready=ready_path(model.model_name),
+        startup=startup_seconds(model),
+    )
+    return pod(
+        stack,
+        serving,
+        labels=metadata.labels(model.metadata.name)
+        | metadata.pod_selector(model.metadata.name)
+        | {group.LABEL_REVISION: revision},
+        fetch=fetch(request, fetch_image),
+        containers=[triton],
+        tolerations=tolerations(stack, placement.tolerations),
+        priority_class=placement.priority_class_name,
+    )
+
+
+def pod(
+    stack: Stack,
+    serving: Serving,
+    *,
+    labels: Mapping[str, str],
+    fetch: Mapping[str, Any],
+    containers: Sequence[Mapping[str, Any]],
+    tolerations: Sequence[Mapping[str, Any]],
+    priority_class: str = "",
+) -> dict[str, Any]:
+    """The template of a pod in which `fetch` delivers what the server among `containers` loads."""
     return {
         "metadata": {
-            "labels": metadata.labels(model.metadata.name)
-            | metadata.pod_selector(model.metadata.name)
-            | {group.LABEL_REVISION: revision},
+            "labels": dict(labels),
             "annotations": {"kubectl.kubernetes.io/default-container": group.SERVER_CONTAINER},
         },
         "spec": {
             "automountServiceAccountToken": False,
             "enableServiceLinks": False,
-            "priorityClassName": group.PRIORITY_CLASS,
+            "priorityClassName": priority_class or group.PRIORITY_CLASS,
             "terminationGracePeriodSeconds": PRESTOP_SECONDS + EXIT_SECONDS + _KILL_MARGIN_SECONDS,
-            **({"runtimeClassName": stack.runtime_class_name} if stack.runtime_class_name else {}),
+            **network.pod_fields(serving),
             "securityContext": {**_POD_SECURITY, **stack.security_context},
-            "tolerations": _tolerations(stack, model),
-            "initContainers": [_fetch(_request(name, variant, platform), fetch_image)],
-            "containers": [_server(name, stack, _image(model, variant, platform), startup_seconds(model))],
+            "tolerations": list(tolerations),
+            "initContainers": [fetch],
+            "containers": list(containers),
             "volumes": [
                 {"name": "models", "emptyDir": {}},
                 {"name": "cache", "persistentVolumeClaim": {"claimName": group.CACHE_CLAIM}},
@@ -87,39 +120,58 @@ def startup_seconds(model: InferenceModel) -> int:
     return min(max(1, to_seconds(model.spec.serving.startup_timeout)), _LONGEST_STARTUP_SECONDS)
 
 
-def _image(model: InferenceModel, variant: Variant, platform: Platform) -> str:
-    image = model.spec.serving.image or platform.stack.image
-    if not image:
+def ready_path(name: str) -> str:
+    """Where Triton says whether the model of this name answers."""
+    return f"/v2/models/{name}/ready"
+
+
+def image(model: InferenceModel, variant: Variant, platform: Platform) -> str:
+    """The Triton image: the user's, else the stack's. Raises Unservable where there is none."""
+    found = model.spec.serving.image or platform.stack.image
+    if not found:
         raise Unservable(
             "NoImage",
             f"The catalogue has no Triton image for profile {platform.profile.name}, which variant {variant.name} "
             f"would run on ({platform.stack.image_reason or 'no reason given'}): name one in spec.serving.image",
         )
-    return image
+    return found
 
 
-def _request(name: str, variant: Variant, platform: Platform) -> FetchRequest:
-    stack, source = platform.stack, variant.source
-    backend = stack.backends.get(variant.format)
-    if backend is None:
-        known = ", ".join(sorted(stack.backends)) or "none"
-        raise Unservable(
-            "FormatUnsupported",
-            f"Variant {variant.name} has format {variant.format}, for which profile {platform.profile.name} has no "
-            f"Triton backend (it has: {known})",
-        )
+def model_request(model: InferenceModel, variant: Variant, platform: Platform) -> ModelRequest:
+    """What the fetch container is to deliver of a variant. Raises Unservable where the stack cannot serve it."""
+    source = variant.source
     size = int(parse_quantity(source.size).to_integral_value(ROUND_CEILING)) if source.size is not None else None
-    config = model_config.generate(name, backend.name, stack.instance_kind)
-    return FetchRequest(
-        models=(
-            ModelRequest(
-                name=name, uri=source.uri, sha256=source.sha256, size=size, format=variant.format, config=config
-            ),
-        )
+    backend = _backend(model, variant, platform)
+    return ModelRequest(
+        name=model.model_name,
+        uri=source.uri,
+        sha256=source.sha256,
+        size=size,
+        format=variant.format,
+        config=model_config.generate(model.model_name, backend.name, platform.stack.instance_kind, backend.parameters),
     )
 
 
-def _fetch(request: FetchRequest, image: str) -> dict[str, Any]:
+def _backend(model: InferenceModel, variant: Variant, platform: Platform) -> Backend:
+    backends, profile = platform.stack.backends, platform.profile.name
+    backend = backends.get(variant.format)
+    if backend is None:
+        known = ", ".join(sorted(backends)) or "none"
+        raise Unservable(
+            "FormatUnsupported",
+            f"Variant {variant.name} has format {variant.format}, for which profile {profile} has no "
+            f"Triton backend (it has: {known})",
+        )
+    if backend.image_reason and not model.spec.serving.image:
+        raise Unservable(
+            "NoImage",
+            f"Variant {variant.name} has format {variant.format}, which the catalogue's Triton image for profile "
+            f"{profile} does not serve ({backend.image_reason}): name one that does in spec.serving.image",
+        )
+    return backend
+
+
+def fetch(request: FetchRequest, image: str) -> dict[str, Any]:
     """Root without a single capability: the folder that the kubelet makes for a hostPath belongs to root.
 
     It asks for no device: a restarted kubelet would kill the pod (kubernetes#124345).
@@ -132,7 +184,7 @@ def _fetch(request: FetchRequest, image: str) -> dict[str, Any]:
         "env": [{"name": ENV_REQUEST, "value": literal(request.dump())}],
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "securityContext": {
-            **_UNPRIVILEGED,
+            **UNPRIVILEGED,
             "readOnlyRootFilesystem": True,
             "runAsNonRoot": False,
             "runAsUser": 0,
@@ -146,7 +198,22 @@ def _fetch(request: FetchRequest, image: str) -> dict[str, Any]:
     }
 
 
-def _server(name: str, stack: Stack, image: str, startup_seconds: int) -> dict[str, Any]:
+def server(
+    models: Sequence[str],
+    stack: Stack,
+    serving: Serving,
+    *,
+    image: str,
+    ready: str,
+    startup: int,
+    arguments: Sequence[str] = (),
+) -> dict[str, Any]:
+    """The Triton container that loads the models of these names.
+
+    `ready` is the path that answers when it may be called, `startup` how many seconds it may take until then;
+    `arguments` come before the stack's, which prevail.
+    """
+    ports = network.listens(serving)
     return {
         "name": group.SERVER_CONTAINER,
         "image": image,
@@ -155,36 +222,35 @@ def _server(name: str, stack: Stack, image: str, startup_seconds: int) -> dict[s
         "args": [
             f"--model-repository={group.REPOSITORY_MOUNT}",
             "--model-control-mode=explicit",
-            f"--load-model={name}",
-            f"--http-port={group.HTTP_PORT}",
-            f"--grpc-port={group.GRPC_PORT}",
-            f"--metrics-port={group.METRICS_PORT}",
+            *(f"--load-model={name}" for name in models),
+            f"--http-port={ports.http}",
+            f"--grpc-port={ports.grpc}",
+            f"--metrics-port={ports.metrics}",
             f"--exit-timeout-secs={EXIT_SECONDS}",
-            *(argument.text for argument in stack.arguments),
+            *arguments,
+            *release.arguments(stack, release.of(serving, stack)),
         ],
         "env": [{"name": key, "value": value} for key, value in sorted(stack.env.items())],
-        "ports": [
-            {"name": "http", "containerPort": group.HTTP_PORT, "protocol": "TCP"},
-            {"name": "grpc", "containerPort": group.GRPC_PORT, "protocol": "TCP"},
-            {"name": "metrics", "containerPort": group.METRICS_PORT, "protocol": "TCP"},
-        ],
-        "startupProbe": _probe(f"/v2/models/{name}/ready", period=1, failures=startup_seconds),
-        "readinessProbe": _probe(f"/v2/models/{name}/ready", period=5, failures=3),
+        "ports": network.container_ports(serving),
+        "startupProbe": probe(ready, period=1, failures=startup),
+        "readinessProbe": probe(ready, period=5, failures=3),
         # Slow to kill: a restart of a loaded machine's server costs the model's loading time on top.
-        "livenessProbe": _probe("/v2/health/live", period=10, failures=6),
+        "livenessProbe": probe("/v2/health/live", period=10, failures=6),
         "lifecycle": {"preStop": {"sleep": {"seconds": PRESTOP_SECONDS}}},
         "terminationMessagePolicy": "FallbackToLogsOnError",
-        "securityContext": {**_UNPRIVILEGED},
+        "securityContext": {**UNPRIVILEGED},
         "volumeMounts": [
             {"name": "models", "mountPath": group.REPOSITORY_MOUNT},
             {"name": "cache", "mountPath": group.CACHE_MOUNT, "readOnly": True},
             {"name": "shm", "mountPath": "/dev/shm"},  # noqa: S108 (an emptyDir of the pod's own)
             {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 (an emptyDir of the pod's own)
         ],
+        **_resources(serving),
     }
 
 
-def _probe(path: str, *, period: int, failures: int) -> dict[str, Any]:
+def probe(path: str, *, period: int, failures: int) -> dict[str, Any]:
+    """A probe of the server's HTTP port: every `period` seconds, failed after so many failures in a row."""
     return {
         "httpGet": {"path": path, "port": "http"},
         "periodSeconds": period,
@@ -193,12 +259,11 @@ def _probe(path: str, *, period: int, failures: int) -> dict[str, Any]:
     }
 
 
-def _tolerations(stack: Stack, model: InferenceModel) -> list[dict[str, Any]]:
-    """Ours, the hardware's usual ones, the user's: each once, in this order."""
+def tolerations(stack: Stack, users: Iterable[Toleration]) -> list[dict[str, Any]]:
+    """Ours, the hardware's usual ones, the users': each once, in this order."""
     wanted: Iterable[Mapping[str, Any]] = (
         *never_evicted(),
-        *(toleration.model_dump(mode="json", by_alias=True) for toleration in stack.tolerations),
-        *(toleration.model_dump(mode="json", by_alias=True) for toleration in model.spec.placement.tolerations),
+        *(toleration.model_dump(mode="json", by_alias=True) for toleration in (*stack.tolerations, *users)),
     )
     unique: list[dict[str, Any]] = []
     for toleration in wanted:
@@ -206,3 +271,10 @@ def _tolerations(stack: Stack, model: InferenceModel) -> list[dict[str, Any]]:
         if written not in unique:
             unique.append(written)
     return unique
+
+
+def _resources(serving: Serving) -> dict[str, Any]:
+    """What is asked for beside the grant, which the Deployment adds to it."""
+    asked = {"cpu": serving.resources.cpu, "memory": serving.resources.memory}
+    requests = {name: quantity for name, quantity in asked.items() if quantity is not None}
+    return {"resources": {"requests": requests}} if requests else {}

@@ -47,15 +47,17 @@ def payload(model: InferenceModel, variant: Variant) -> dict[str, Any]:
     """The part of the spec that decides the pods of one variant.
 
     Not in it: figures of the slice (the ledger's; what it grants reaches the pod by the allocation), replicas, where
-    they may go, paused. Tolerations are, since they stand in the pod.
+    they may go, paused. Tolerations and the PriorityClass are, since they stand in the pod.
     """
     spec = model.spec
+    priority = spec.placement.priority_class_name
     return {
         "version": spec.version,
         "serving": _written(spec.serving),
         "tolerations": [_written(toleration) for toleration in spec.placement.tolerations],
         "variant": {"name": variant.name, "format": variant.format, "source": _written(variant.source)},
         "refresh": model.refresh,
+        **({"priorityClassName": priority} if priority else {}),
     }
 
 
