@@ -12,7 +12,8 @@ from littoral.api import group
 from littoral.api.gpuslice import GPUSlice
 from littoral.controller import kinds
 from littoral.controller.kinds import KINDS, Kind
-from littoral.controller.store import PLAN, Refused, Store, Work
+from littoral.controller.store import Store
+from littoral.controller.work import PLAN, Refused, Work
 
 KEY = ("line", "s1")
 MODEL = Work("Model", "line", "plate")

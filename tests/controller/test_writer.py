@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from littoral.controller import kinds
 from littoral.controller.errors import AlreadyExists
-from littoral.controller.store import PLAN, Store, Work
+from littoral.controller.store import Store
+from littoral.controller.work import PLAN, Work
 from littoral.controller.writer import NameConflictError, Writer, merge_patch
 
 VALUES = st.recursive(

@@ -18,7 +18,8 @@ from littoral.api.quantity import from_mib, short_mib
 from littoral.api.workload import NodeFacts
 from littoral.autonomy.connectivity import connected
 from littoral.controller import kinds
-from littoral.controller.store import PLAN, Refused, Store, Work, utcnow
+from littoral.controller.store import Store
+from littoral.controller.work import PLAN, Refused, Work, utcnow
 from littoral.controller.workqueue import Priority, WorkQueue
 from littoral.controller.writer import Writer, status_patch
 from littoral.placement import exclusions

@@ -19,7 +19,8 @@ from littoral.controller.kinds import Child, LiveDeployment
 from littoral.controller.namespace import Storage
 from littoral.controller.revisions import Revisions, fallbacks
 from littoral.controller.slices import Slices
-from littoral.controller.store import Store, utcnow
+from littoral.controller.store import Store
+from littoral.controller.work import utcnow
 from littoral.controller.writer import NameConflictError, Writer, merge_patch, side_by_side
 from littoral.placement.results import Assignment, ModelPlan
 from littoral.triton import deployment, revision, rollout, service

@@ -10,7 +10,8 @@ from collections import defaultdict
 from littoral.api.base import Metadata
 from littoral.controller import kinds
 from littoral.controller.kinds import Child
-from littoral.controller.store import Refused, Store
+from littoral.controller.store import Store
+from littoral.controller.work import Refused
 from littoral.controller.writer import Writer
 from littoral.triton import storage
 

@@ -26,8 +26,9 @@ from littoral.controller.reconcile import Reconciler, enqueue_all
 from littoral.controller.reservation import Reservations
 from littoral.controller.revisions import Revisions
 from littoral.controller.slices import Slices
-from littoral.controller.store import PLAN, Store, Work
+from littoral.controller.store import Store
 from littoral.controller.watch import watch
+from littoral.controller.work import PLAN, Work
 from littoral.controller.workers import run_workers
 from littoral.controller.workqueue import Priority, WorkQueue
 from littoral.controller.writer import Writer

@@ -27,7 +27,9 @@ from littoral.controller.kinds import Key
 from littoral.controller.model import Models, Visit
 from littoral.controller.namespace import Storage
 from littoral.controller.reservation import Reservations
-from littoral.controller.store import PLAN, Refused, Store, Work, same_for_planning, utcnow
+from littoral.controller.store import Store
+from littoral.controller.triggers import same_for_planning
+from littoral.controller.work import PLAN, Refused, Work, utcnow
 from littoral.controller.workqueue import Priority, WorkQueue
 from littoral.controller.writer import Writer, status_patch
 from littoral.placement import exclusions

@@ -9,7 +9,8 @@ from littoral.api.gpuslice import GPUSlice, GPUSliceStatus
 from littoral.api.quantity import to_mib
 from littoral.controller import kinds
 from littoral.controller.slices import LOST, Slices, lost_finding
-from littoral.controller.store import Refused, Store, utcnow
+from littoral.controller.store import Store
+from littoral.controller.work import Refused, utcnow
 from littoral.controller.writer import Writer, status_patch
 from littoral.placement.results import Plan, SlicePlan
 

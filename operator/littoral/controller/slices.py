@@ -16,7 +16,8 @@ from littoral.api.inferencemodel import InferenceModel
 from littoral.controller import kinds
 from littoral.controller.errors import ApiError, Unavailable
 from littoral.controller.kinds import Key
-from littoral.controller.store import Store, utcnow
+from littoral.controller.store import Store
+from littoral.controller.work import utcnow
 from littoral.controller.writer import Writer, status_patch
 from littoral.placement.results import Assignment
 from littoral.triton import metadata

@@ -14,8 +14,9 @@ from littoral.controller.client import Client, Resource
 from littoral.controller.drift import Tolerated
 from littoral.controller.errors import AlreadyExists, Conflict, NotFound
 from littoral.controller.kinds import SLICES, Child, Key
-from littoral.controller.store import PLAN, Refused, Store, Work
+from littoral.controller.store import Store
 from littoral.controller.transport import Json
+from littoral.controller.work import PLAN, Refused, Work
 
 logger = logging.getLogger(__name__)
 

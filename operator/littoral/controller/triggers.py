@@ -1,0 +1,194 @@
+"""What is worth looking at because an object has changed: the way from events to keys of work.
+
+Nothing is said of what happened; what makes no difference to anybody makes no work.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from littoral.api.base import Metadata
+from littoral.api.edgenode import EdgeNode
+from littoral.api.gpuslice import GPUSlice
+from littoral.api.inferencemodel import InferenceModel
+from littoral.api.workload import DeploymentFacts, NodeFacts, PodFacts
+from littoral.controller import kinds
+from littoral.controller.kinds import Key, LiveDeployment
+from littoral.controller.resource import Resource
+from littoral.controller.work import PLAN, Refused, Work
+from littoral.triton.rollout import same_grant
+
+if TYPE_CHECKING:
+    from littoral.controller.store import Store
+
+
+def consequences(store: "Store", resource: Resource, key: Key, old: Any, new: Any) -> Iterator[Work]:
+    """What is worth looking at because an object became `new`; it was `old`, None stands for not there."""
+    if _same(old, new):
+        return
+    value = new if new is not None else old
+    if resource == kinds.NODES:
+        yield from (PLAN, Work("EdgeNode", "", key[1]))
+        if _ready(old) != _ready(new):
+            yield from _models_on(store, key[1])
+    elif resource == kinds.EDGENODES:
+        yield Work("EdgeNode", "", key[1])
+        if (_spec(old), _exclusions(old)) != (_spec(new), _exclusions(new)):
+            yield PLAN
+    elif resource == kinds.MODELS:
+        yield Work("Model", *key)
+        if not same_for_planning(old, new):
+            yield PLAN
+    elif resource == kinds.SLICES:
+        yield from _slice_work(key, old, new)
+    elif resource == kinds.PODS:
+        yield from _pod_work(store, old, new)
+    elif resource == kinds.CONFIGMAPS:
+        yield PLAN
+        yield from (Work("EdgeNode", "", name) for _, name in store.values(kinds.NODES))
+    elif resource in {kinds.RUNTIMECLASSES, kinds.PRIORITYCLASSES}:
+        yield PLAN
+    elif resource in {kinds.NAMESPACES, kinds.CLAIMS}:
+        if resource == kinds.NAMESPACES and _labels(old) != _labels(new):
+            yield PLAN
+        yield Work("Namespace", "", key[1] if resource == kinds.NAMESPACES else key[0])
+    elif resource == kinds.VOLUMES:
+        yield Work("Namespace", "", _claim_namespace(value))
+    else:
+        if (model := model_of(resource, value)) is not None:
+            yield Work("Model", *model)
+        if resource == kinds.DEPLOYMENTS and isinstance(value, LiveDeployment):
+            yield from _charge_work(store, value.facts, came_or_went=(old is None) != (new is None))
+
+
+def _pod_work(store: "Store", old: Any, new: Any) -> Iterator[Work]:
+    known = [pod for pod in (new, old) if isinstance(pod, PodFacts)]
+    if not known:
+        return  # it cannot be read, and never could
+    pod = known[0]
+    owner = store.get(kinds.SLICES, (pod.namespace, pod.slice))
+    model = model_of(kinds.SLICES, owner)
+    if model is not None:
+        yield Work("Model", *model)
+    elif pod.model:  # on a slice that a user wrote
+        yield Work("Model", pod.namespace, pod.model)
+    node = bound_to(owner) or ""
+    if _refused(old) != _refused(new) or _exclusions(store.get(kinds.EDGENODES, ("", node))):
+        yield Work("EdgeNode", "", node)
+    yield from _charge_work(store, pod, came_or_went=isinstance(old, PodFacts) != isinstance(new, PodFacts))
+
+
+def _charge_work(store: "Store", workload: PodFacts | DeploymentFacts, *, came_or_went: bool) -> Iterator[Work]:
+    """What runs on other figures than its slice is bound to is charged for itself: its end frees memory."""
+    owner = store.get(kinds.SLICES, (workload.namespace, workload.slice))
+    bound = owner.status.allocation if isinstance(owner, GPUSlice) else None
+    covered = bound is not None and workload.grant is not None and same_grant(bound, workload.grant)
+    if came_or_went and not covered:
+        yield PLAN
+
+
+def _models_on(store: "Store", node: str) -> Iterator[Work]:
+    for slice_ in store.slices_on(node):
+        model = model_of(kinds.SLICES, slice_)
+        key = slice_.metadata.key
+        if model is not None:
+            yield Work("Model", *model)
+            continue
+        yield Work("Slice", *key)
+        yield from {Work("Model", key[0], pod.model) for pod in store.pods_of(key) if pod.model}
+
+
+def _same(old: Any, new: Any) -> bool:
+    """Whether nothing changed that anybody looks at: a model's status is written here, and a reason for nothing."""
+    if isinstance(old, InferenceModel) and isinstance(new, InferenceModel):
+        return bool(_wish(old) == _wish(new))
+    return bool(old == new)
+
+
+def _wish(model: InferenceModel) -> Any:
+    """What the user says of a model."""
+    meta = model.metadata
+    return model.spec, meta.annotations, meta.labels, meta.deletion_timestamp
+
+
+def _ready(node: Any) -> str | None:
+    """Ready as the Node has it; an update waits both for a node that is offline and for one that is not ready."""
+    return node.ready if isinstance(node, NodeFacts) else None
+
+
+def _spec(value: Any) -> Any:
+    return None if value is None or isinstance(value, Refused) else value.spec
+
+
+def _labels(value: Any) -> Any:
+    return value.labels if isinstance(value, Metadata) else None
+
+
+def _exclusions(edge: Any) -> Any:
+    return edge.status.exclusions if isinstance(edge, EdgeNode) else ()
+
+
+def bound_to(value: Any) -> str | None:
+    """The node that a slice is bound to."""
+    if not isinstance(value, GPUSlice) or value.status.allocation is None:
+        return None
+    return value.status.allocation.node
+
+
+def _refused(pod: Any) -> Any:
+    """What of a pod exclusions depend on."""
+    return pod.refused_at if isinstance(pod, PodFacts) else None
+
+
+def planning_inputs(model: Any) -> Any:
+    """What of a model placement depends on: the rest may change without a plan."""
+    if model is None or isinstance(model, Refused):
+        return None
+    spec = model.spec
+    variants = tuple(
+        (v.name, v.accelerators, v.format, v.slice, v.source.size, v.requires, v.virtual_npu, v.latency)
+        for v in spec.variants
+    )
+    deleting = model.metadata.deletion_timestamp is not None
+    serving = (spec.serving.image, spec.serving.network, spec.serving.ports, spec.serving.resources)
+    shared = (spec.slice_ref, spec.server)
+    return variants, spec.slice, spec.replicas, spec.placement, serving, shared, model.refresh, deleting
+
+
+def same_for_planning(one: Any, other: Any) -> bool:
+    """Whether placement sees no difference between two states of a model."""
+    return one is other or bool(planning_inputs(one) == planning_inputs(other))
+
+
+def _slice_work(key: Key, old: Any, new: Any) -> Iterator[Work]:
+    model = model_of(kinds.SLICES, new if new is not None else old)
+    yield Work("Slice", *key) if model is None else Work("Model", *model)
+    if _ledger(old) != _ledger(new):
+        yield PLAN
+
+
+def _ledger(value: Any) -> Any:
+    """What of a slice the ledger depends on."""
+    if value is None or isinstance(value, Refused):
+        return None
+    return value.spec, value.status.allocation and value.status.allocation.model_dump(
+        exclude={"bound_at", "updated_at"}
+    )
+
+
+def model_of(resource: Resource, value: Any) -> Key | None:
+    """The model that an object belongs to, by its controlling owner or its label."""
+    if value is None or resource in {kinds.MODELS, kinds.PODS, kinds.NODES, kinds.EDGENODES}:
+        return None
+    if isinstance(value, LiveDeployment):
+        return (value.facts.namespace, value.facts.model) if value.facts.model else None
+    meta: Metadata | None = value if isinstance(value, Metadata) else getattr(value, "metadata", None)
+    owner = meta.owner("InferenceModel") if meta is not None else None
+    return None if meta is None or owner is None else (meta.namespace, owner)
+
+
+def _claim_namespace(volume: Any) -> str:
+    if isinstance(volume, Refused):
+        return ""
+    spec = volume.live.get("spec")
+    reference = spec.get("claimRef") if isinstance(spec, Mapping) else None
+    return str(reference.get("namespace", "")) if isinstance(reference, Mapping) else ""
