@@ -34,18 +34,37 @@ def test_a_node_is_its_facts() -> None:
         "metadata": {"name": "a", "uid": "u", "labels": {"littoral.dev/pool": "line3"}},
         "spec": {"unschedulable": True, "taints": [{"key": "gpu", "effect": "NoSchedule"}]},
         "status": {
-            "allocatable": {"cpu": "3920m", "memory": "32780672Ki", "nvidia.com/gpu": "4", "pods": "110"},
+            "allocatable": {
+                "cpu": "3920m",
+                "memory": "32780672Ki",
+                "nvidia.com/gpu": "4",
+                "pods": "110",
+                "ephemeral-storage": "9663676416",
+            },
+            "addresses": [{"type": "Hostname", "address": "a"}, {"type": "InternalIP", "address": "192.0.2.7"}],
             "conditions": [
                 {"type": "MemoryPressure", "status": "False"},
                 {"type": "Ready", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"},
             ],
-            "nodeInfo": {"architecture": "arm64", "bootID": "b"},
+            "nodeInfo": {"architecture": "arm64", "bootID": "b", "kubeletVersion": "v1.32.10-kubeedge-v1.21"},
         },
     }
     facts = PROJECT[kinds.NODES](body)
     assert (facts.cpu, facts.memory, facts.resources) == (3920, 32013, {"nvidia.com/gpu": 4})
     assert (facts.ready, facts.ready_since, facts.connected) == ("True", datetime(2026, 1, 1, tzinfo=UTC), True)
     assert (facts.unschedulable, facts.taints[0].key, facts.architecture, facts.boot_id) == (True, "gpu", "arm64", "b")
+    assert (facts.pods, facts.disk, facts.address) == (110, 9216, "192.0.2.7")
+    assert facts.kubelet == "v1.32.10-kubeedge-v1.21"
+
+
+def test_of_a_nodes_annotations_only_what_is_read_is_kept() -> None:
+    register = {"hami.io/node-nvidia-register": "[]"}
+    body = {"metadata": {"name": "a", "annotations": {**register, "flannel/backend": "x" * 1000}}}
+    assert PROJECT[kinds.NODES](body).annotations == register
+
+
+def test_a_priority_class_is_its_value() -> None:
+    assert PROJECT[kinds.PRIORITYCLASSES]({"metadata": {"name": "first"}, "value": 7}).value == 7
 
 
 def test_a_node_that_never_said_anything_is_not_connected() -> None:
@@ -78,23 +97,30 @@ def test_a_container_that_waits_to_be_restarted_still_says_how_it_ended() -> Non
     assert (found.waiting_reason, found.exit_code, found.termination_message) == ("CrashLoopBackOff", 1, "error: no")
 
 
+SINCE = "2026-01-01T00:00:07Z"
 REFUSALS: dict[str, tuple[dict[str, Any], str]] = {
     "by the scheduler": (
-        {"conditions": [{"type": "PodScheduled", "status": "False", "message": "0/3 nodes"}]},
+        {
+            "conditions": [
+                {"type": "PodScheduled", "status": "False", "message": "0/3 nodes", "lastTransitionTime": SINCE}
+            ]
+        },
         "0/3 nodes",
     ),
     "by the kubelet": (
-        {"phase": "Failed", "reason": "UnexpectedAdmissionError", "message": "no device"},
+        {"phase": "Failed", "reason": "UnexpectedAdmissionError", "message": "no device", "startTime": SINCE},
         "UnexpectedAdmissionError: no device",
     ),
-    "by nobody": ({"conditions": [{"type": "PodScheduled", "status": "True"}]}, ""),
+    "by nobody": ({"conditions": [{"type": "PodScheduled", "status": "True", "lastTransitionTime": SINCE}]}, ""),
 }
 
 
 @pytest.mark.parametrize("case", REFUSALS)
 def test_a_pod_says_who_refused_it(case: str) -> None:
     status, message = REFUSALS[case]
-    assert pod(**status).scheduling_message == message
+    found = pod(**status)
+    assert found.scheduling_message == message
+    assert found.refused_at == (datetime.fromisoformat(SINCE) if message else None)
 
 
 @pytest.mark.parametrize("text", [None, "{", '{"memory":1}', "[]"])

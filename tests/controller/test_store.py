@@ -55,9 +55,17 @@ def node(version: int, *, ready: str = "True", heartbeat: str = "1", **status: A
 
 
 def pod(version: int, *, grant: str = GRANT, ready: bool = False, **more: Any) -> Any:
-    meta = {"labels": {group.LABEL_SLICE: "s1"}, "annotations": {group.ANNOTATION_GRANT: grant}}
+    labels = {group.LABEL_SLICE: "s1", group.LABEL_MODEL: "plate"}
+    meta = {"labels": labels, "annotations": {group.ANNOTATION_GRANT: grant}}
     statuses = [{"name": group.SERVER_CONTAINER, "ready": ready, "state": {"running": {}}}]
     return body("p", version, meta=meta, status={"phase": "Running", "containerStatuses": statuses}, **more)
+
+
+def refused(version: int) -> Any:
+    since = "2026-01-01T00:00:00Z"
+    condition = {"type": "PodScheduled", "status": "False", "message": "0/3 nodes", "lastTransitionTime": since}
+    found = pod(version)
+    return {**found, "status": {"phase": "Pending", "conditions": [condition]}}
 
 
 def deployment(version: int, *, replicas: int = 1, **status: Any) -> Any:
@@ -145,6 +153,12 @@ def test_an_assumed_object_that_was_never_made_leaves_nothing() -> None:
 # Consequences
 
 EDGE = Work("EdgeNode", "", "a")
+EXCLUSION = {
+    "device": "t4-0",
+    "reason": "Unschedulable",
+    "since": "2026-01-01T00:00:00Z",
+    "until": "2026-01-01T00:01:00Z",
+}
 OTHER_GRANT = GRANT.replace("1Gi", "8Gi")
 BOUND = [(kinds.SLICES, slice_(1, allocation=ALLOCATION))]
 CASES: dict[str, tuple[list[tuple[Any, Any]], Any, Any, set[Work]]] = {
@@ -189,6 +203,34 @@ CASES: dict[str, tuple[list[tuple[Any, Any]], Any, Any, set[Work]]] = {
         body("a", 5, namespace="", spec={"cordoned": True}),
         {EDGE, PLAN},
     ),
+    "an EdgeNode's exclusion": (
+        [(kinds.EDGENODES, body("a", 2, namespace="", spec={}))],
+        kinds.EDGENODES,
+        body("a", 5, namespace="", spec={}, status={"exclusions": [EXCLUSION]}),
+        {EDGE, PLAN},
+    ),
+    "a RuntimeClass": ([], kinds.RUNTIMECLASSES, body("nvidia", 5, namespace=""), {PLAN}),
+    "a PriorityClass": ([], kinds.PRIORITYCLASSES, body("first", 5, namespace="", value=7), {PLAN}),
+    "a Namespace's labels": (
+        [(kinds.NAMESPACES, body("line", 2, namespace=""))],
+        kinds.NAMESPACES,
+        body("line", 5, namespace="", meta={"labels": {"team": "press"}}),
+        {PLAN, Work("Namespace", "", "line")},
+    ),
+    "a Namespace's annotations": (
+        [(kinds.NAMESPACES, body("line", 2, namespace=""))],
+        kinds.NAMESPACES,
+        body("line", 5, namespace="", meta={"annotations": {"note": "x"}}),
+        {Work("Namespace", "", "line")},
+    ),
+    "a pod that the scheduler refuses": ([*BOUND, (kinds.PODS, pod(2))], kinds.PODS, refused(5), {MODEL, EDGE}),
+    "a pod that it refuses no longer": ([*BOUND, (kinds.PODS, refused(2))], kinds.PODS, pod(5), {MODEL, EDGE}),
+    "a pod on a slice that a user wrote": (
+        [(kinds.SLICES, slice_(1, allocation=ALLOCATION, ours=False))],
+        kinds.PODS,
+        pod(5),
+        {MODEL},
+    ),
     "a bind": ([(kinds.SLICES, slice_(2))], kinds.SLICES, slice_(5, allocation=ALLOCATION), {MODEL, PLAN}),
     "the time of a cutover": (
         BOUND,
@@ -199,7 +241,7 @@ CASES: dict[str, tuple[list[tuple[Any, Any]], Any, Any, set[Work]]] = {
     "a user's slice": ([], kinds.SLICES, slice_(5, ours=False), {Work("Slice", *KEY), PLAN}),
     "a pod on its slice's figures": (BOUND, kinds.PODS, pod(5), {MODEL}),
     "a pod on former figures": (BOUND, kinds.PODS, pod(5, grant=OTHER_GRANT), {MODEL, PLAN}),
-    "a pod without a slice": ([], kinds.PODS, pod(5), {PLAN}),
+    "a pod without a slice": ([], kinds.PODS, pod(5), {MODEL, PLAN}),
     "a pod becomes ready": ([*BOUND, (kinds.PODS, pod(2))], kinds.PODS, pod(5, ready=True), {MODEL}),
     "a Deployment's status": (
         [*BOUND, (kinds.DEPLOYMENTS, deployment(2))],
