@@ -18,12 +18,12 @@ from littoral.controller.errors import Forbidden, Invalid
 from littoral.controller.kinds import Child, LiveDeployment
 from littoral.controller.namespace import Storage
 from littoral.controller.revisions import Revisions, fallbacks
-from littoral.controller.slices import Slices
+from littoral.controller.slices import Slices, reserved
 from littoral.controller.store import Store
 from littoral.controller.work import utcnow
 from littoral.controller.writer import NameConflictError, Writer, merge_patch, side_by_side
 from littoral.placement.results import Assignment, ModelPlan
-from littoral.triton import deployment, revision, rollout, service
+from littoral.triton import deployment, metadata, revision, rollout, service
 from littoral.triton.errors import Unservable
 from littoral.triton.revision import Frozen
 from littoral.triton.rollout import Decision, Replica, Step
@@ -164,12 +164,14 @@ class Models:
             return
         if isinstance(live, Child) and live.metadata.deletion_timestamp is not None:
             return  # made again when it is gone
+        # A slice that a user wrote outlives the model; the Deployment must not.
+        owners = metadata.owned_by_model(model.metadata) if key[1] == reserved(model) else None
         await self._writer.ensure(
             kinds.DEPLOYMENTS,
             key,
             (bound.metadata.uid, frozen.name, frozen.created, allocation, previous),
             lambda: deployment.build(
-                key[1], bound.metadata.uid, key[0], model.metadata.name, frozen, allocation, previous=previous
+                key[1], bound.metadata.uid, key[0], model.metadata.name, frozen, allocation, previous, owners=owners
             ),
         )
 

@@ -32,8 +32,10 @@ def build(  # noqa: PLR0917 (whose it is, then what it runs: the order of a mani
     frozen: Frozen,
     allocation: Allocation,
     previous: str = "",
+    *,
+    owners: list[dict[str, Any]] | None = None,
 ) -> dict[str, Any]:
-    """The Deployment, named as the slice that pays for it and owned by it.
+    """The Deployment, named as the slice that pays for it and owned by it, unless `owners` says otherwise.
 
     `previous` is the revision that it is put back to if this one fails; empty while there is none.
     """
@@ -47,7 +49,7 @@ def build(  # noqa: PLR0917 (whose it is, then what it runs: the order of a mani
             | {group.LABEL_SLICE: slice_name, group.LABEL_REVISION: frozen.name}
             | _node_label(allocation.node),
             **({"annotations": {group.ANNOTATION_PREVIOUS: previous}} if previous else {}),
-            "ownerReferences": metadata.owned_by("GPUSlice", slice_name, slice_uid),
+            "ownerReferences": owners or metadata.owned_by("GPUSlice", slice_name, slice_uid),
         },
         "spec": {
             "replicas": 1,
