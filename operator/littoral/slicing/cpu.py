@@ -9,7 +9,7 @@ from typing import Final
 from littoral.accelerators.device import Device
 from littoral.api.gpuslice import Isolation
 from littoral.api.quantity import from_thousandths
-from littoral.slicing import refusals
+from littoral.slicing import budget, refusals
 from littoral.slicing.provider import DevicePicker, DeviceState, Grant, Refusal, Request
 
 
@@ -31,12 +31,8 @@ class Cpu:
         device = state.device
         if refusal := refusals.weaker(device, "None", request):
             return refusal
-        free = device.memory - state.charged.memory
-        if request.memory > free:
-            return refusals.memory(free, request)
-        left = 100 - state.charged.compute
-        if request.compute > left:
-            return refusals.compute(left, request)
+        if refusal := budget.room(state, request.memory, request.compute):
+            return refusal
         return Grant(request.memory, request.compute, "None", _cores(device.cpu * request.compute // 100))
 
 

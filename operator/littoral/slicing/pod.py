@@ -1,9 +1,40 @@
-"""What a slice is to its pod: the container resources that make the kubelet keep what the ledger granted."""
+"""What a slice is to its pod: the container resources that make the kubelet keep what the ledger granted, and the rest
+that a sharing mechanism asks of a pod.
+"""
 
 from collections.abc import Mapping
+from functools import lru_cache
 
-from littoral.api.gpuslice import Allocation
+from littoral.accelerators.device import Device
+from littoral.api.gpuslice import Allocation, PodPatch
 from littoral.api.quantity import from_mib, from_thousandths, to_mib, to_thousandths
+
+Pairs = tuple[tuple[str, str], ...]
+
+
+def patch(
+    device: Device,
+    *,
+    env: Pairs = (),
+    annotations: Pairs = (),
+    scheduler_name: str = "",
+    mounted: tuple[str, ...] = (),
+) -> PodPatch:
+    """What a pod on this accelerator gets: its RuntimeClass, where one is needed and can be had, and the rest."""
+    return _patch(device.runtime_class, env, annotations, scheduler_name, mounted)
+
+
+@lru_cache(maxsize=1024)  # a thousand devices ask for a handful; a plan makes many grants that it then drops
+def _patch(
+    runtime_class: str, env: Pairs, annotations: Pairs, scheduler_name: str, mounted: tuple[str, ...]
+) -> PodPatch:
+    return PodPatch(
+        env=dict(env),
+        annotations=dict(annotations),
+        runtime_class_name=runtime_class,
+        scheduler_name=scheduler_name,
+        mounted=mounted,
+    )
 
 
 def requirements(

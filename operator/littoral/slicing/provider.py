@@ -6,7 +6,7 @@ Each provider is one file. It says honestly how strong its isolation is, who pic
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Final, Literal, Protocol
 
 from littoral.accelerators.device import Device
 from littoral.api.gpuslice import Isolation, PodPatch
@@ -14,6 +14,9 @@ from littoral.api.gpuslice import Isolation, PodPatch
 DevicePicker = Literal["Directed", "Reported", "Blind"]
 """Directed: one device on the node, or the mechanism takes an id. Reported: read back after the kubelet chose. Blind:
 the kubelet chooses among several and nobody says which, so a grant must fit any of them."""
+
+NOTHING_MORE: Final = PodPatch()
+"""Asks nothing of the pod beside resources."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,8 @@ class DeviceState:
     slices: int = 0
     largest: int = 0
     """Memory of the largest single charge, MiB: an old grant may exceed what the device is cut into now."""
+    largest_compute: int = 0
+    """Compute of the largest single charge, percent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +64,7 @@ class Grant:
     isolation: Isolation
     resources: Mapping[str, str] = field(default_factory=dict)
     """Resources, as quantities, that the pod must ask the kubelet for to get it."""
-    pod: PodPatch = field(default_factory=PodPatch)
+    pod: PodPatch = NOTHING_MORE
     """What else the mechanism needs of the pod."""
 
 

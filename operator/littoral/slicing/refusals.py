@@ -18,7 +18,22 @@ def weaker(device: Device, isolation: Isolation, request: Request) -> Refusal | 
 
 def unusable(device: Device) -> Refusal | None:
     """The node hands out no unit of the resource at all; the EdgeNode's condition CapacityKnown says why."""
-    return Refusal("NoCapacity", f"without usable {device.resource}") if device.units == 0 else None
+    if device.resource is None or device.units > 0:
+        return None
+    return Refusal("NoCapacity", f"without usable {device.resource}")
+
+
+def unsupported(device: Device) -> Refusal | None:
+    """The hardware cannot be shared like this, as the catalogue says with the reason."""
+    reason = device.profile.unsupported.get(device.provider)
+    if reason is None:
+        return None
+    return Refusal("SharingUnsupported", f"whose {device.profile.name} cannot be shared by {device.provider}: {reason}")
+
+
+def never(device: Device, isolation: Isolation, request: Request) -> Refusal | None:
+    """What holds whatever the load: the device cannot be shared like this, isolates too little, or is not there."""
+    return unsupported(device) or weaker(device, isolation, request) or unusable(device)
 
 
 def memory(free: int, request: Request) -> Refusal:

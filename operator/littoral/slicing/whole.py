@@ -9,6 +9,8 @@ from typing import Final
 from littoral.accelerators.device import Device
 from littoral.api.gpuslice import Isolation
 from littoral.slicing import refusals
+from littoral.slicing.budget import UNIT
+from littoral.slicing.pod import patch
 from littoral.slicing.provider import DevicePicker, DeviceState, Grant, Refusal, Request
 
 
@@ -28,7 +30,7 @@ class Whole:
     def grant(self, state: DeviceState, request: Request) -> Grant | Refusal:
         """Give one device that holds no slice."""
         device, isolation = state.device, self.isolation(state.device)
-        if refusal := refusals.weaker(device, isolation, request) or refusals.unusable(device):
+        if refusal := refusals.never(device, isolation, request):
             return refusal
         if not device.shares_node_memory and request.memory > device.memory:
             return refusals.memory(device.memory, request)
@@ -42,4 +44,4 @@ class Whole:
             if request.memory > free:
                 return refusals.memory(free, request)
             memory = request.memory
-        return Grant(memory, 100, isolation, {str(device.resource): "1"})
+        return Grant(memory, 100, isolation, {str(device.resource): UNIT}, patch(device))
