@@ -75,16 +75,18 @@ class Slot:
         """What a provider decides on; `without` leaves one slice's own charge out, for a new grant in its place."""
         own = self.charges.get(without, Charge()) if without is not None else Charge()
         slices = len(self.charges) - (without in self.charges)
-        largest = 0
+        largest = largest_compute = 0
         if self.device.count > 1:
-            largest = max((charge.memory for key, charge in self.charges.items() if key != without), default=0)
+            others = [charge for key, charge in self.charges.items() if key != without]
+            largest = max((charge.memory for charge in others), default=0)
+            largest_compute = max((charge.compute for charge in others), default=0)
         charged = Charge(
             self.account.charged - own.memory,
             self.compute - own.compute,
             self.units - own.units,
             tuple(sorted((self.templates - Counter(own.templates)).elements())) if self.templates else (),
         )
-        return DeviceState(self.device, charged, slices, largest)
+        return DeviceState(self.device, charged, slices, largest, largest_compute)
 
     @property
     def overcommitted(self) -> bool:
