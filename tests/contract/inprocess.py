@@ -85,9 +85,15 @@ class InProcess:
         nth: int = 1,
         fetch_image: str = FETCH_IMAGE,
         resync: float = 600.0,
+        refusal_grace: float = 60.0,
     ) -> None:
         self._settings = Settings(
-            kubeconfig=account, fetch_image=fetch_image, health_host="127.0.0.1", health_port=0, resync=resync
+            kubeconfig=account,
+            fetch_image=fetch_image,
+            health_host="127.0.0.1",
+            health_port=0,
+            resync=resync,
+            refusal_grace=refusal_grace,
         )
         self._fault: Fault = fault
         self._nth = nth
