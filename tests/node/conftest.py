@@ -4,7 +4,7 @@ import pytest
 from tests.node import edge as edges
 from tests.node.edge import Edge
 
-from rig import cluster, states
+from rig import cluster, demo, states
 from rig.flags import Options
 from rig.fleet import DEMO_NODES
 from rig.progress import to_stderr
@@ -22,7 +22,8 @@ def edge(reaped: None, nodes_possible: None) -> Iterator[Edge]:
     options = Options(extra={"kube-controller-manager": (GRACE,)})
     try:
         running = cluster.up(state, DEMO_NODES, options=options, progress=to_stderr)
-        with edges.running(running) as edge:
+        files = [demo.EXAMPLE / name for name in ("catalogue.yaml", "edgenode.yaml")]
+        with edges.running(running, [file.read_text(encoding="utf-8") for file in files]) as edge:
             yield edge
     finally:
         cluster.down(state)

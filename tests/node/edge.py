@@ -1,10 +1,11 @@
 """The edge that the tests of the main job share: two unlike nodes, the operator, and what one asks of them."""
 
+import hashlib
 import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from tests.node import client
 from tests.node.models import Artifact, ModelServer, manifest, variant
 
 from littoral.api import group
-from rig import cgroups, demo, kube
+from rig import cgroups, kube
 from rig.binaries import Binaries
 from rig.cluster import Cluster
 from rig.errors import RigError
@@ -173,6 +174,32 @@ class Edge:
         held = self.cluster.nodes[pod.spec.node_name].allocated()
         return {each.resource: each.ids for each in held if (each.namespace, each.pod, each.container) == own}
 
+    def granted(self, namespace: str) -> dict[str, dict[str, int]]:
+        """By slice: the units of each resource that the ledger granted."""
+        return {
+            name: {resource: int(count) for resource, count in allocation.get("resources", {}).items()}
+            for name, allocation in self.allocations(namespace).items()
+        }
+
+    def handed_out(self, namespace: str) -> dict[str, dict[str, int]]:
+        """The same by the kubelets' accounts."""
+        pods = self.core.list_namespaced_pod(namespace, label_selector=group.LABEL_SLICE).items
+        return {
+            pod.metadata.labels[group.LABEL_SLICE]: {name: len(ids) for name, ids in self.units(pod).items()}
+            for pod in pods
+        }
+
+    def allocations(self, namespace: str) -> dict[str, Object]:
+        """What each bound slice was given, by the slice's name."""
+        listed = self.custom.list_namespaced_custom_object(group.GROUP, group.VERSION, namespace, "gpuslices")
+        statuses = {item["metadata"]["name"]: item.get("status", {}) for item in listed["items"]}
+        return {name: status["allocation"] for name, status in statuses.items() if "allocation" in status}
+
+    def edge_node(self, name: str) -> Object:
+        """An EdgeNode as it stands."""
+        found: Object = self.custom.get_cluster_custom_object(group.GROUP, group.VERSION, "edgenodes", name)
+        return found
+
     def server_process(self, pod: Any) -> psutil.Process:
         """The tritonserver of a pod, among the host's processes."""
         tops = [top / self.cluster.nodes[pod.spec.node_name].cgroup for top in cgroups.hierarchies()]
@@ -225,10 +252,7 @@ def at(found: Mapping[str, Any], node: str) -> Object:
 
 
 def cpu_profile() -> Object:
-    """An extension of the catalogue: the cpu profile on the Triton image that is on the nodes.
-
-    Applied by a manager of its own into the ConfigMap that the example applies: neither takes the other's entry away.
-    """
+    """An extension of the catalogue: the cpu profile on the Triton image that is on the nodes."""
     profile = {
         "name": "cpu",
         "family": "cpu",
@@ -253,18 +277,19 @@ def cpu_profile() -> Object:
 
 
 @contextmanager
-def running(cluster: Cluster) -> Iterator[Edge]:
-    """The operator beside `cluster`, with the emulated catalogue, the Jetson's EdgeNode and a server of models."""
+def running(cluster: Cluster, objects: Iterable[str], *, options: Sequence[str] = ()) -> Iterator[Edge]:
+    """The operator beside `cluster`, with a server of models and what is applied beforehand: manifests, each a text."""
     kubectl = Kubectl(cluster.kubeconfig)
     install(kubectl)
-    for name in ("catalogue.yaml", "edgenode.yaml"):
-        kubectl("apply", "--server-side", "-f", str(demo.EXAMPLE / name))
-    kubectl("apply", "--server-side", "--field-manager=test", "-f", "-", stdin=json.dumps(cpu_profile()))
+    for manifests in (*objects, json.dumps(cpu_profile())):
+        # Each by a manager of its own: several fill the catalogue's ConfigMap, and none takes another's entry away.
+        manager = f"test-{hashlib.sha256(manifests.encode()).hexdigest()[:8]}"
+        kubectl("apply", "--server-side", f"--field-manager={manager}", "-f", "-", stdin=manifests)
     kubeconfig = service_account_kubeconfig(kubectl, cluster.state / "operator.kubeconfig")
     models = ModelServer(cluster.host_address)
     models.start()
     try:
-        with Operator(cluster.state, kubeconfig) as operator, kube.client(cluster.kubeconfig) as api:
+        with Operator(cluster.state, kubeconfig, options=options) as operator, kube.client(cluster.kubeconfig) as api:
             yield Edge(cluster, kubectl, operator, models, api)
     finally:
         models.stop()
