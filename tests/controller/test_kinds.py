@@ -150,3 +150,24 @@ def test_a_deployment_keeps_what_is_written_of_it_and_not_what_it_reports() -> N
     later = {**body, "metadata": {**body["metadata"], "resourceVersion": "6"}, "status": {}}
     assert PROJECT[kinds.DEPLOYMENTS](later) == live
     assert isinstance(PROJECT[kinds.SERVICES](body), Child)
+
+
+HAMI_GRANT = GRANT.replace("counted", "hami")
+ALLOCATED = {"hami.io/vgpu-devices-allocated": "GPU-1,NVIDIA,4096,30:;"}
+HAMI: dict[str, tuple[str, dict[str, str], dict[str, str], str]] = {
+    "its limits hold": (HAMI_GRANT, ALLOCATED, {"nodeName": "a", "schedulerName": "hami-scheduler"}, ""),
+    "another scheduler": (HAMI_GRANT, ALLOCATED, {"nodeName": "a", "schedulerName": "mine"}, "its scheduler is mine"),
+    "passed over": (HAMI_GRANT, {}, {"nodeName": "a", "schedulerName": "hami-scheduler"}, "passed it over"),
+    "not bound yet": (HAMI_GRANT, {}, {"schedulerName": "hami-scheduler"}, ""),
+    "no HAMi": (GRANT, {}, {"nodeName": "a"}, ""),
+}
+
+
+@pytest.mark.parametrize("case", HAMI)
+def test_a_pod_that_hami_passed_over_is_known_to_run_without_limits(case: str) -> None:
+    grant, annotations, spec, sentence = HAMI[case]
+    meta = {**POD["metadata"], "annotations": {group.ANNOTATION_GRANT: grant, **annotations}}
+    found = PROJECT[kinds.PODS]({**POD, "metadata": meta, "spec": spec})
+    assert sentence in found.unlimited
+    assert bool(found.unlimited) is bool(sentence)
+    assert (found.reported.uuid if found.reported else "") == ("GPU-1" if annotations else "")

@@ -111,6 +111,8 @@ class PodFacts:
     """Of a shared server: the container that stands for each model, by the model's name."""
     model: str = ""
     """The InferenceModel it serves; empty for a shared server."""
+    unlimited: str = ""
+    """Why the limits of its sharing mechanism do not hold in it; empty where they do, or there are none."""
     reported: Reported | None = None
     """Which device it really has, where the sharing mechanism says so on the pod."""
 

@@ -19,6 +19,7 @@ from littoral.api.inferencemodel import InferenceModel
 from littoral.api.quantity import parse_quantity, to_mib
 from littoral.api.workload import ContainerFacts, DeploymentFacts, NodeFacts, PodFacts, Taint
 from littoral.controller.resource import Resource
+from littoral.slicing import hami
 
 Body = Mapping[str, Any]
 Key = tuple[str, str]
@@ -175,7 +176,8 @@ def _container(statuses: list[Body] | None, name: str) -> ContainerFacts:
 
 def _pod(body: Body) -> PodFacts:
     meta, spec, status = body["metadata"], body.get("spec", {}), body.get("status", {})
-    labels = meta.get("labels") or {}
+    labels, annotations = meta.get("labels") or {}, meta.get("annotations") or {}
+    grant = parse_grant(annotations)
     scheduled: Body = next((c for c in status.get("conditions") or () if c["type"] == "PodScheduled"), {})
     refused = scheduled.get("message", "") if scheduled.get("status") == "False" else ""
     if status.get("phase") == "Failed" and not refused:
@@ -191,13 +193,22 @@ def _pod(body: Body) -> PodFacts:
         deleting="deletionTimestamp" in meta,
         fetch=_container(status.get("initContainerStatuses"), group.FETCH_CONTAINER),
         server=_container(status.get("containerStatuses"), group.SERVER_CONTAINER),
-        grant=parse_grant(meta.get("annotations") or {}),
+        grant=grant,
         scheduling_message=refused,
         refused_at=_refused_at(status, scheduled) if refused else None,
         ip=status.get("podIP", ""),
         model=labels.get(group.LABEL_MODEL, ""),
+        unlimited=_unlimited(grant, annotations, spec),
+        reported=hami.reported(annotations),
         created=_time(meta.get("creationTimestamp")),
     )
+
+
+def _unlimited(grant: Allocation | None, annotations: Mapping[str, str], spec: Body) -> str:
+    """Whether HAMi, which only a pod's annotations and scheduler show, keeps this pod to what it was granted."""
+    if grant is None or grant.provider != hami.Hami.name or not spec.get("nodeName"):
+        return ""
+    return hami.bypassed(annotations, spec.get("schedulerName", ""))
 
 
 def _refused_at(status: Body, scheduled: Body) -> datetime | None:

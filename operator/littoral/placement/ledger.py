@@ -12,7 +12,8 @@ from functools import lru_cache
 
 from littoral.accelerators.device import Device
 from littoral.api.gpuslice import Allocation
-from littoral.api.quantity import parse_quantity, to_mib
+from littoral.api.quantity import from_mib, parse_quantity, to_mib
+from littoral.api.workload import Reported
 from littoral.placement.snapshot import Key, Snapshot
 from littoral.slicing.provider import Charge, DeviceState
 
@@ -139,6 +140,24 @@ class Ledger:
         others = sorted(slots.values(), key=lambda other: (other.device.profile.is_cpu, other.device.id))
         return next((other for other in others if other.device.resource in allocation.resources), others[0])
 
+    def as_reported(self, allocation: Allocation, reported: Reported | None) -> Allocation:
+        """The allocation on the device that the sharing mechanism says it gave, where that is another than was granted.
+
+        The larger of both figures is charged: what it gave is what is gone, what was granted may be grown into.
+        """
+        if reported is None:
+            return allocation
+        slots = self.slots.get(allocation.node, {}).values()
+        slot = next((slot for slot in slots if slot.device.uuid == reported.uuid), None)
+        if slot is None:
+            return allocation
+        given = {
+            "device": slot.device.id,
+            "memory": from_mib(max(mib(allocation.memory), reported.memory)),
+            "compute": max(allocation.compute, reported.compute),
+        }
+        return allocation.model_copy(update=given)
+
     def hold(self, key: Key, allocation: Allocation) -> None:
         """Charge an allocation to its device, beside what the same slice holds of other devices."""
         slot = self.slot(allocation)
@@ -183,13 +202,14 @@ def adopt(snapshot: Snapshot) -> dict[Key, Allocation]:
 
 def fill(ledger: Ledger, snapshot: Snapshot, adopted: Mapping[Key, Allocation]) -> None:
     """Charge everything that is bound, adopted or still running."""
+    reported = {(pod.namespace, pod.slice): pod.reported for pod in snapshot.pods.values() if pod.reported}
     for key, slice_ in snapshot.slices.items():
         allocation = slice_.status.allocation or adopted.get(key)
         if allocation is not None:
-            ledger.hold(key, allocation)
+            ledger.hold(key, ledger.as_reported(allocation, reported.get(key)))
     for pod in snapshot.pods.values():
         if pod.grant is not None:
-            ledger.hold((pod.namespace, pod.slice), pod.grant)
+            ledger.hold((pod.namespace, pod.slice), ledger.as_reported(pod.grant, pod.reported))
     for deployment in snapshot.deployments.values():
         key = (deployment.namespace, deployment.slice)
         owner = snapshot.slices.get(key)

@@ -91,8 +91,12 @@ def _node(model: InferenceModel, replica: Replica) -> NodeServing:
         ready=replica.serving,
         connected=replica.connected,
         address=_address(model, replica),
-        message=(assignment.blocked or message)[:512],
+        message=(assignment.lost or assignment.blocked or message or _unlimited(replica))[:512],
     )
+
+
+def _unlimited(replica: Replica) -> str:
+    return replica.pod.unlimited if replica.pod is not None else ""
 
 
 def _address(model: InferenceModel, replica: Replica) -> str:
