@@ -1,76 +1,59 @@
 """Which devices a node has, concluded from what its EdgeNode declares and from what its Node shows.
 
 The order of trust: the EdgeNode's declaration, the Node label littoral.dev/profile, the labels by which the catalogue
-identifies a profile. How many units there are is what the kubelet says (allocatable): labels and declarations can only
-lower it. A contradiction never raises capacity; it becomes CapacityKnown=False with both figures and what to do.
+identifies a profile, HAMi's register, a resource that only one profile goes by (claims.py). How many units there are is
+what the kubelet says (allocatable): labels and declarations can only lower it. A contradiction never raises capacity;
+it becomes CapacityKnown=False with both figures and what to do.
+
+Who counts the devices of a claim depends on how they are shared: HAMi registers each card (hami.py), split chips are
+counted by partitions (vnpu.py), a device plugin counts the others (plugin.py), and a device that the container runtime
+gives to every pod of its RuntimeClass, as on most Jetsons, is counted by nobody.
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import Final
 
+from littoral.accelerators import claims as claimed
+from littoral.accelerators import hami, labels, machine, plugin, vnpu
 from littoral.accelerators.catalogue import Catalogue
 from littoral.accelerators.device import Device, Discovery
-from littoral.accelerators.profile import CPU, Mechanism, Profile
+from littoral.accelerators.inquiry import DECLARATION, Claim, Inquiry
+from littoral.accelerators.profile import CPU
 from littoral.api.conditions import CAPACITY_KNOWN, Finding
 from littoral.api.edgenode import EdgeNodeSpec
-from littoral.api.group import CATALOGUE_CONFIGMAP, LABEL_POOL, LABEL_PROFILE, OPERATOR_NAMESPACE
+from littoral.api.group import LABEL_POOL, LABEL_PROFILE
 from littoral.api.quantity import to_mib
 from littoral.api.workload import NodeFacts
 
-NVIDIA = "nvidia.com/"
-LABEL_ZONE = "topology.kubernetes.io/zone"
-EDGE_ROLES = {
-    "node-role.kubernetes.io/edge": {""},  # KubeEdge
-    "openyurt.io/is-edge-worker": {"true"},
-}
-
-
-@dataclass(frozen=True, slots=True)
-class _Claim:
-    """Somebody says that the node has `count` devices of this profile, each cut into `shares`; 0 is not said."""
-
-    profile: Profile
-    count: int
-    shares: int
-    source: str
-
-
-@dataclass(frozen=True, slots=True)
-class _Problem:
-    reason: str
-    message: str
+LABEL_ZONE: Final = "topology.kubernetes.io/zone"
 
 
 def discover(
-    node: NodeFacts,
-    edge: EdgeNodeSpec,
-    catalogue: Catalogue,
-    runtime_classes: AbstractSet[str] | None = None,  # noqa: ARG001
+    node: NodeFacts, edge: EdgeNodeSpec, catalogue: Catalogue, runtime_classes: AbstractSet[str] | None = None
 ) -> Discovery:
     """The node's devices, its pool and site, and whether its capacity is known.
 
     `runtime_classes` are those that exist in the cluster; None where nobody can say.
     """
-    problems: list[_Problem] = []
-    read = _declared if edge.accelerators else _shown
-    claims = read(node, edge, catalogue, problems)
-    node_memory = max(0, node.memory - to_mib(edge.reserved.memory))
-    devices = [_device(claim, node, edge, catalogue, problems) for claim in claims]
-    devices = _unmixed(devices, problems)
+    inquiry = Inquiry(node, edge, catalogue, runtime_classes)
+    found = claimed.declared(inquiry) if edge.accelerators else claimed.shown(inquiry)
+    machine.check_stack(inquiry)
+    devices = _unmixed(_devices(found, inquiry), inquiry)
     cpu = Device(
         CPU,
         catalogue.platform(catalogue.cpu),
-        node_memory,
+        max(0, node.memory - to_mib(edge.reserved.memory)),
         "cpu",
-        cpu=node.cpu,
+        cpu=machine.cpu(node, found),
         source="every Node has its own cores and memory",
     )
     family = devices[0].profile.family if devices else CPU
     return Discovery(
         devices=(*devices, cpu),
-        findings=(_capacity(devices, problems),),
+        findings=(_capacity(devices, inquiry),),
         pool=edge.pool or node.labels.get(LABEL_POOL) or family,
         site=node.labels.get(LABEL_ZONE, ""),
     )
@@ -78,182 +61,113 @@ def discover(
 
 def selected(node: NodeFacts, catalogue: Catalogue) -> bool:
     """Whether the operator makes an EdgeNode for this Node: it has a known accelerator, or somebody says it is ours."""
-    labels = node.labels
-    if LABEL_PROFILE in labels or LABEL_POOL in labels:
+    its = node.labels
+    if LABEL_PROFILE in its or LABEL_POOL in its or hami.registered(node):
         return True
-    if any(labels.get(role) in values for role, values in EDGE_ROLES.items()):
+    if any(its.get(key) in values for key, values in labels.OURS.items()):
         return True
-    return any(resource in node.resources for profile in catalogue.profiles.values() for resource in profile.resources)
+    if not node.resources.keys().isdisjoint(claimed.resources(catalogue)):
+        return True
+    return any(labels.identifies(node, profile) for profile in catalogue.profiles.values())
 
 
-def _declared(node: NodeFacts, edge: EdgeNodeSpec, catalogue: Catalogue, problems: list[_Problem]) -> list[_Claim]:
-    """What the EdgeNode says, and where the Node's labels contradict it."""
-    claims: dict[str, _Claim] = {}
-    for declared in edge.accelerators:
-        profile = catalogue.get(declared.profile)
-        if profile is None:
-            problems.append(_unknown("spec.accelerators", declared.profile))
-        elif profile.is_cpu:
-            continue  # every node has it
-        elif profile.name in claims:
-            claims[profile.name] = replace(claims[profile.name], count=claims[profile.name].count + declared.count)
+def annotations_read(annotations: Mapping[str, str]) -> dict[str, str]:
+    """What discovery reads of a Node's annotations: others may be large, and some change with every heartbeat."""
+    foreign = {key: "" for key in annotations if key.startswith(plugin.HAMI_OF_OTHERS)}
+    return {**foreign, **hami.projected(annotations)}
+
+
+def _devices(claims: list[Claim], inquiry: Inquiry) -> list[Device]:
+    """The devices of all claims, by whoever counts them."""
+    found: list[Device] = []
+    by_hami: list[Claim] = []
+    for claim in claims:
+        machine.check_power_mode(claim, inquiry)
+        if claim.mode is not None and claim.mode not in claim.profile.sharing:
+            inquiry.unsupported(claim.profile, claim.mode)
+            found.append(plugin.refused(claim, inquiry))
+        elif claim.mode == "hami" or (labels.nvidia(claim.profile) and hami.registered(inquiry.node)):
+            if _hami_may(claim, inquiry):
+                by_hami.append(claim)
+            else:
+                found.append(plugin.refused(claim, inquiry))
+        elif claim.mode == "vnpu" or (claim.mode is None and vnpu.split(inquiry.node, claim.profile)):
+            found.extend(vnpu.devices(claim, inquiry))
+        elif claim.mode == "runtime" or _without_plugin(claim, inquiry):
+            found.append(_by_runtime(claim, inquiry))
         else:
-            claims[profile.name] = _Claim(profile, declared.count, declared.sharing.replicas, "spec.accelerators")
-    for shown in _shown(node, edge, catalogue, []):
-        rival = next((c for c in claims.values() if set(c.profile.resources) & set(shown.profile.resources)), None)
-        if rival is not None and shown.profile.name not in claims:
-            problems.append(
-                _mismatch(
-                    f"spec.accelerators declares {rival.profile.name}, but {shown.source} says {shown.profile.name}",
-                    "correct the one that is wrong; until then the declaration holds",
-                )
-            )
-    for claim in claims.values():
-        count = _label(node, claim.profile, "gpu.count")
-        if count and count != claim.count:
-            problems.append(
-                _mismatch(
-                    f"spec.accelerators declares {claim.count} x {claim.profile.name}, but the Node label "
-                    f"nvidia.com/gpu.count says {count}",
-                    "correct `count`",
-                )
-            )
-    return list(claims.values())
+            found.append(plugin.devices(claim, inquiry))
+    return found + (hami.devices(by_hami, inquiry) if by_hami else [])
 
 
-def _shown(
-    node: NodeFacts,
-    edge: EdgeNodeSpec,  # noqa: ARG001 (as _declared)
-    catalogue: Catalogue,
-    problems: list[_Problem],
-) -> list[_Claim]:
-    """What the Node's labels say: littoral.dev/profile, else for each resource the profile that fits most closely."""
-    named = node.labels.get(LABEL_PROFILE)
-    if named is not None:
-        profile = catalogue.get(named)
-        if profile is None:
-            problems.append(_unknown(f"Node label {LABEL_PROFILE}", named))
-        if profile is None or profile.is_cpu:
-            return []
-        return [_labelled(node, profile, f"Node label {LABEL_PROFILE}={named}")]
-    matches = [profile for profile in catalogue.profiles.values() if _identified(node, profile)]
-    # More labels in common is a closer match (a product before a family); the name decides what is left.
-    matches.sort(key=lambda profile: (-len(profile.labels), profile.name))
-    claims: list[_Claim] = []
-    taken: set[str] = set()
-    for profile in matches:
-        if taken.isdisjoint(profile.resources):
-            taken.update(profile.resources)
-            key = min(profile.labels)
-            claims.append(_labelled(node, profile, f"Node label {key}={node.labels[key]}"))
-    return claims
-
-
-def _identified(node: NodeFacts, profile: Profile) -> bool:
-    return bool(profile.labels) and all(
-        node.labels.get(key) in ((value,) if isinstance(value, str) else value) for key, value in profile.labels.items()
-    )
-
-
-def _labelled(node: NodeFacts, profile: Profile, source: str) -> _Claim:
-    return _Claim(profile, _label(node, profile, "gpu.count"), max(1, _label(node, profile, "gpu.replicas")), source)
-
-
-def _label(node: NodeFacts, profile: Profile, name: str) -> int:
-    """A figure of gpu-feature-discovery's; 0 where it says nothing, or speaks of another vendor's devices."""
-    text = node.labels.get(NVIDIA + name, "")
-    ours = any(resource.startswith(NVIDIA) for resource in profile.resources)
-    return int(text) if ours and text.isascii() and text.isdigit() else 0
-
-
-def _device(
-    claim: _Claim, node: NodeFacts, edge: EdgeNodeSpec, catalogue: Catalogue, problems: list[_Problem]
-) -> Device:
-    """The devices of one claim, with the units that may be handed out: 0 where it is not safe to hand out any."""
-    profile = claim.profile
-    advertised = [name for name in profile.resources if name in node.resources]
-    resource = max(advertised, key=lambda name: node.resources[name] > 0, default=profile.resources[0])
-    there = node.resources.get(resource, 0)
-    count = claim.count or max(1, there // claim.shares)
-    expected = count * claim.shares
-    units = min(expected, there)
-    if there == 0:
-        problems.append(
-            _Problem(
-                "ResourceMissing",
-                f"the Node does not advertise {resource}, so nothing new is placed on its {profile.name}: "
-                "see that the device plugin runs; what is bound stays",
-            )
+def _hami_may(claim: Claim, inquiry: Inquiry) -> bool:
+    """Whether HAMi really shares the claim's devices, and may; a sentence where not."""
+    if "hami" not in claim.profile.sharing:
+        inquiry.unsupported(claim.profile, "hami")
+    elif claim.mode not in {"hami", None}:
+        shown = f"the Node annotation {hami.REGISTER} says that HAMi shares them"
+        inquiry.not_configured(claim.profile, claim.mode or "whole", claim.shares, shown)
+    elif not hami.registered(inquiry.node):
+        inquiry.not_configured(
+            claim.profile, "hami", claim.shares, f"the Node has no annotation {hami.REGISTER}, by which HAMi says so"
         )
-    elif claim.source == "spec.accelerators" and there != expected:
-        problems.append(
-            _mismatch(
-                f"spec.accelerators declares {count} x {profile.name} in {claim.shares} shares each, {expected} units "
-                f"of {resource}, but the Node advertises {there}",
-                "correct `count` and `sharing.replicas`, or the device plugin's configuration",
-            )
-        )
-    if there > expected and count > 1:
-        units = 0  # more units than shares: two of them may lie on one device, and nobody says which
-    mechanism: Mechanism = profile.sharing[0]
-    if claim.shares > 1 and "counted" in profile.sharing:
-        mechanism = "counted"
-    elif claim.shares > 1:
-        units = 0
-        problems.append(
-            _Problem(
-                "SharingUnsupported",
-                f"each {profile.name} is cut into {claim.shares} shares, but such a device can only be given whole",
-            )
-        )
-    if profile.unified:
-        node_memory = max(0, node.memory - to_mib(edge.reserved.memory))
-        memory = min(node_memory, to_mib(profile.memory)) if profile.memory else node_memory
     else:
-        sizes = (to_mib(profile.memory or "0"), _label(node, profile, "gpu.memory"))
-        memory = max(0, min(size for size in sizes if size) - to_mib(edge.reserved.memory))
-    name = f"{profile.name}-0" if count == 1 else profile.name
-    return Device(
-        name, catalogue.platform(profile), memory, mechanism, claim.shares, count, resource, units, source=claim.source
-    )
+        return True
+    return False
 
 
-def _unmixed(devices: list[Device], problems: list[_Problem]) -> list[Device]:
-    """Unlike devices under one resource name cannot be told apart by a pod: none of them is handed out."""
-    shared = Counter(device.resource for device in devices)
-    if all(times == 1 for times in shared.values()):
-        return devices
-    for resource in sorted(str(name) for name, times in shared.items() if times > 1):
-        kinds = " and ".join(device.profile.name for device in devices if device.resource == resource)
-        problems.append(
-            _Problem(
-                "UnlikeDevices",
-                f"{kinds} are both advertised as {resource}, so a pod may get either: have the device plugins "
-                "advertise them under names of their own",
-            )
+def _without_plugin(claim: Claim, inquiry: Inquiry) -> bool:
+    """Whether the device is given by the runtime for all that is known: nobody cuts it, and no plugin counts it."""
+    its = claim.profile
+    counted = any(resource in inquiry.node.resources for resource in its.resources)
+    return claim.mode is None and not claim.shares and "runtime" in its.sharing and not counted
+
+
+def _by_runtime(claim: Claim, inquiry: Inquiry) -> Device:
+    """The one device that every pod of its RuntimeClass has; what the ledger grants is the only budget."""
+    profile, node = claim.profile, inquiry.node
+    if max(claim.count, claim.shares) > 1:
+        many = f"{claim.count} x {profile.name}" if claim.count > 1 else f"{profile.name} in {claim.shares} shares"
+        inquiry.problem(
+            "SharingUnsupported",
+            f"{claim.source} says {many}, but without a device plugin the runtime gives every pod all that there is: "
+            "run a device plugin on the node, or correct the figure to 1",
         )
-    return [replace(device, units=0) if shared[device.resource] > 1 else device for device in devices]
+        return plugin.refused(claim, inquiry)
+    advertised = next((resource for resource in profile.resources if node.resources.get(resource)), None)
+    if advertised is not None:
+        inquiry.not_configured(
+            profile, "runtime", 0, f"the Node advertises {node.resources[advertised]} of {advertised}"
+        )
+    because = f"runtime, for the Node advertises no {' or '.join(profile.resources)}"
+    silent = claim.mode is not None or not profile.resources
+    return machine.device(claim, inquiry, f"{profile.name}-0", "runtime", "" if silent else because)
 
 
-def _capacity(devices: Iterable[Device], problems: list[_Problem]) -> Finding:
+def _unmixed(devices: list[Device], inquiry: Inquiry) -> list[Device]:
+    """Unlike devices under one resource name cannot be told apart by a pod, except by HAMi, which takes a card's id:
+    none of them is handed out.
+    """
+    shared = Counter(device.resource for device in devices if device.resource and not device.uuid)
+    mixed = {resource for resource, times in shared.items() if times > 1}
+    for resource in sorted(mixed):
+        kinds = " and ".join(device.profile.name for device in devices if device.resource == resource)
+        inquiry.problem(
+            "UnlikeDevices",
+            f"{kinds} are both advertised as {resource}, so a pod may get either: have the device plugins "
+            "advertise them under names of their own",
+        )
+    return [replace(device, units=0) if device.resource in mixed else device for device in devices]
+
+
+def _capacity(devices: Iterable[Device], inquiry: Inquiry) -> Finding:
+    problems = inquiry.problems
     if problems:
         message = "; ".join(problem.message for problem in problems)
         return Finding(CAPACITY_KNOWN, "False", problems[0].reason, message)
     known = list(devices)
     if not known:
         return Finding(CAPACITY_KNOWN, "True", "NoAccelerator", "No accelerator is declared or shown: cpu only")
-    reason = "Declared" if known[0].source == "spec.accelerators" else "Discovered"
+    reason = "Declared" if known[0].source.startswith(DECLARATION) else "Discovered"
     parts = (f"{device.count} x {device.profile.name} ({device.source})" for device in known)
     return Finding(CAPACITY_KNOWN, "True", reason, ", ".join(parts))
-
-
-def _unknown(where: str, word: str) -> _Problem:
-    return _Problem(
-        "UnknownProfile",
-        f"{where} names the profile {word!r}, which the catalogue does not have: correct it, or add the profile "
-        f"to the ConfigMap {CATALOGUE_CONFIGMAP} in the namespace {OPERATOR_NAMESPACE}",
-    )
-
-
-def _mismatch(figures: str, remedy: str) -> _Problem:
-    return _Problem("DeclaredMismatch", f"{figures}: {remedy}")
