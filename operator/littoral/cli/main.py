@@ -4,6 +4,7 @@ import click
 
 from littoral.cli.crds import crds
 from littoral.cli.digest import digest
+from littoral.cli.explain import explain
 from littoral.cli.plan import plan
 from littoral.cli.rollout import rollout
 from littoral.cli.run import run
@@ -18,6 +19,7 @@ def main() -> None:
 
 main.add_command(run)
 main.add_command(plan)
+main.add_command(explain)
 main.add_command(digest)
 main.add_command(rollout)
 main.add_command(crds)

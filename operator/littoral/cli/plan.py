@@ -64,7 +64,8 @@ def plan(  # noqa: PLR0917 (click passes them by name)
     """
     from littoral.cli.changes import changes  # noqa: PLC0415 - `littoral --help` need not load what plans
     from littoral.cli.documents import BadInputError  # noqa: PLC0415
-    from littoral.cli.report import Report, console, waiting  # noqa: PLC0415
+    from littoral.cli.printing import show  # noqa: PLC0415
+    from littoral.cli.report import Report, waiting  # noqa: PLC0415
     from littoral.cli.scenario import play  # noqa: PLC0415
 
     if prune and not against:
@@ -85,11 +86,7 @@ def plan(  # noqa: PLR0917 (click passes them by name)
     if as_json or output == "json":
         click.echo(_json(world, outcome, changed, node))
     else:
-        out = console()
-        with out.capture() as printed:
-            Report(world, outcome, changed, node).print(out)
-        for line in printed.get().splitlines():
-            click.echo(line.rstrip())  # cells are filled up to their column's width
+        show(Report(world, outcome, changed, node).print)
     if any(waiting(outcome)):
         raise SystemExit(1)
 

@@ -1,10 +1,8 @@
 """What `littoral plan` prints for people: who goes where on which fraction, what waits and why, a bar for each device.
 
-Made for 100 columns. Without a terminal the width is 100 and there is no colour; where the output's encoding has no
-blocks the bars are of `#`.
+Made for 100 columns; where the output's encoding has no blocks the bars are of `#`.
 """
 
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -18,11 +16,11 @@ from littoral.api.gpuslice import Allocation
 from littoral.api.quantity import short_mib
 from littoral.cli.changes import Change
 from littoral.cli.manifests import World
+from littoral.cli.printing import indented
 from littoral.cli.simulation import Outcome
 from littoral.placement.ledger import mib
 from littoral.placement.results import Assignment, DeviceLoad, NodePlan
 
-WIDTH: Final = 100
 _BAR: Final = 10
 _FIGURES: Final = {3, 4}
 _SIGNS: Final = {"start": "+", "stop": "-", "move": "~", "change": "~"}
@@ -30,20 +28,6 @@ _STYLES: Final = {"+": "green", "-": "red", "~": "yellow"}
 
 _Row = tuple[str, str, str, str, str, str]
 _HEADER: Final[_Row] = ("node", "device", "variant", "memory", "compute", "shared by")
-
-
-def console() -> Console:
-    """On standard output: as wide as the terminal, else 100 columns and without colour."""
-    terminal = sys.stdout.isatty()
-    return Console(
-        file=sys.stdout,
-        width=None if terminal else WIDTH,
-        no_color=None if terminal else True,
-        highlight=False,
-        soft_wrap=False,
-        emoji=False,
-        markup=False,
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +54,7 @@ class Report:
             if rows:
                 out.print(Text(title, style="bold"))
                 for row in rows:
-                    _indented(out, row)
+                    indented(out, row)
         if self.node is None:
             out.print(self._summary())
 
@@ -169,16 +153,6 @@ def waiting(outcome: Outcome) -> Iterator[tuple[str, str]]:
             yield f"{namespace}/{name} (reserved)", mine.message
     for (namespace, name), why in sorted(outcome.snapshot.refused.items()):
         yield f"{namespace}/{name}", why
-
-
-def _indented(out: Console, row: RenderableType) -> None:
-    """Tables as they are, sentences folded with their further lines set in."""
-    if not isinstance(row, Text):
-        out.print(Padding(row, (0, 0, 0, 2), expand=False))
-        return
-    for number, line in enumerate(row.wrap(out, out.width - 6)):
-        line.rstrip()
-        out.print(Text("  " if number == 0 else "      ").append_text(line))
 
 
 def _aligned(rows: Iterable[_Row], widths: Sequence[int], style: str = "") -> Padding:
