@@ -107,7 +107,5 @@ def bypassed(annotations: Mapping[str, str], scheduler_name: str) -> str:
     if scheduler_name != SCHEDULER:
         return f"its scheduler is {scheduler_name or 'the default'}, not {SCHEDULER}: HAMi limits nothing in it"
     if reported(annotations) is None:
-        return (
-            f"it has no annotation {ANNOTATION_ALLOCATED}: HAMi's webhook passed it over, and nothing in it is limited"
-        )
+        return f"it has no annotation {ANNOTATION_ALLOCATED}: HAMi's webhook passed it over, nothing limits it"
     return ""

@@ -68,7 +68,8 @@ class Vnpu:
                 compute = _compute(template, partitions)
                 return Grant(template.memory_mib, compute, "Hard", {template.resource: UNIT}, patch(device))
             misses.append(refusal)
-        return max(misses, key=lambda miss: miss.near)
+        # The smallest size that the node has is the one to tell of.
+        return next((miss for miss in misses if miss.reason != "NoSuchPartition"), misses[0])
 
 
 def _ascending(partitions: Partitions) -> list[Template]:
@@ -120,6 +121,10 @@ def _no_room(state: DeviceState, partitions: Partitions, template: Template) -> 
     wanted = _vector(template)
     if packing.fits(chip, chips, Counter((*held, wanted))):
         return None
+    name = device.profile.name
+    if chips <= 0:
+        in_use = f"its {name}" if device.count == 1 else f"all {device.count} {name}"
+        return Refusal("DeviceInUse", f"with {in_use} in use as a whole, from before the split", near=0.5)
     for axis, word in enumerate(_AXES):
         total, need = chip[axis] * chips, wanted[axis]
         free = total - sum(each[axis] for each in held)
@@ -127,7 +132,7 @@ def _no_room(state: DeviceState, partitions: Partitions, template: Template) -> 
             show = short_mib if word == "memory" else str
             sentence = f"with {show(free)} of {show(total)} {word} free of {show(need)} that {template.name} needs"
             return Refusal("InsufficientPartition", sentence, near=max(0, free) / need)
-    sentence = f"with room for {template.name} on none of its {device.count} {device.profile.name} alone"
+    sentence = f"with room for {template.name} on none of its {chips} {name} alone"
     return Refusal("InsufficientPartition", sentence, near=0.5)
 
 
