@@ -331,12 +331,12 @@ class TestWhatGoes:
         nodes = [t4("a", labels={"littoral.dev/pool": "x"}), t4("b", labels={"littoral.dev/pool": "y"})]
         snapshot = settled(nodes, [model("m", pools=["x"])])
         found = self.moved(snapshot, pools=["y"])
-        assert ([a.node for a in found.assignments], found.releases) == (["b"], (slice_name("m", "a", 0),))
+        assert ([a.node for a in found.assignments], found.leaving) == (["b"], (slice_name("m", "a", 0),))
 
     def test_a_variant_that_is_gone_replaces_a_replica(self) -> None:
         snapshot = settled([t4("a")], [model("m", accelerators=["t4"])])
         found = self.moved(snapshot, accelerators=["cpu"])
-        assert (places(found), found.releases) == ([("a", "cpu")], (slice_name("m", "a", 0),))
+        assert (places(found), found.leaving) == ([("a", "cpu")], (slice_name("m", "a", 0),))
         assert found.assignments[0].slice == slice_name("m", "a", 1)
 
     def test_scale_down_takes_what_never_started_then_the_youngest(self) -> None:

@@ -78,6 +78,14 @@ class LabelRequirement(ApiModel):
     ]
     values: Annotated[tuple[LabelValue, ...], Field(max_length=32, description="For In and NotIn.")] = ()
 
+    def matches(self, labels: Mapping[str, str]) -> bool:
+        """Whether labels meet it, as Kubernetes has it: NotIn is also met by what lacks the label."""
+        present = self.key in labels
+        if self.operator in {"Exists", "DoesNotExist"}:
+            return present == (self.operator == "Exists")
+        listed = present and labels[self.key] in self.values
+        return listed == (self.operator == "In")
+
 
 class LabelSelector(ApiModel):
     """A metav1.LabelSelector: all of it must match; an empty one matches everything."""
@@ -88,6 +96,16 @@ class LabelSelector(ApiModel):
     match_expressions: Annotated[
         tuple[LabelRequirement, ...], Field(max_length=16, description="Requirements on labels.")
     ] = ()
+
+    def matches(self, labels: Mapping[str, str]) -> bool:
+        """Whether labels meet all of it."""
+        alike = all(labels.get(key) == value for key, value in self.match_labels.items())
+        return alike and all(requirement.matches(labels) for requirement in self.match_expressions)
+
+    @property
+    def empty(self) -> bool:
+        """Whether it matches everything."""
+        return not self.match_labels and not self.match_expressions
 
 
 class AllowedNamespaces(ApiModel):

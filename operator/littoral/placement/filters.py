@@ -8,12 +8,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from littoral.accelerators.profile import Platform
+from littoral.accelerators.device import Device
 from littoral.api.inferencemodel import InferenceModel, Toleration
-from littoral.api.workload import NodeFacts, Taint
+from littoral.api.workload import Taint
+from littoral.placement.host import NO_NEEDS, Needs, needs
 from littoral.placement.nodes import NodeView
-from littoral.placement.variants import Demand
+from littoral.placement.wants import Demand
 from littoral.slicing.provider import Refusal
+
+_SENTENCE: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,12 +27,23 @@ class Ask:
     pools: tuple[str, ...] = ()
     selector: tuple[tuple[str, str], ...] = ()
     tolerations: tuple[Toleration, ...] = ()
+    namespace: tuple[tuple[str, str], ...] = ()
+    """Labels of its namespace, sorted."""
+    needs: Needs = NO_NEEDS
+    """Of the machine beside its accelerator."""
 
 
-def ask(model: InferenceModel, demand: Demand) -> Ask:
-    """What a model's replica asks."""
+def ask(model: InferenceModel, demand: Demand, namespace: Mapping[str, str]) -> Ask:
+    """What a model's replica asks; `namespace` are the labels of its namespace."""
     placement = model.spec.placement
-    return Ask(demand, placement.pools, tuple(sorted(placement.node_selector.items())), placement.tolerations)
+    return Ask(
+        demand,
+        placement.pools,
+        tuple(sorted(placement.node_selector.items())),
+        placement.tolerations,
+        tuple(sorted(namespace.items())),
+        needs(model.spec.serving),
+    )
 
 
 def in_pool(asked: Ask, node: NodeView) -> Refusal | None:
@@ -45,6 +59,14 @@ def has_labels(asked: Ask, node: NodeView) -> Refusal | None:
     if all(labels.get(key) == value for key, value in asked.selector):
         return None
     return Refusal("SelectorMismatch", "without the labels of nodeSelector")
+
+
+def is_allowed(asked: Ask, node: NodeView) -> Refusal | None:
+    """Whose machine it is says whose models may use it."""
+    selector = node.edge.spec.allowed_namespaces.selector if node.edge else None
+    if selector is None or selector.empty or selector.matches(dict(asked.namespace)):
+        return None
+    return Refusal("NamespaceNotAllowed", "closed to its namespace")
 
 
 def is_connected(_: Ask, node: NodeView) -> Refusal | None:
@@ -64,8 +86,8 @@ def is_ready(_: Ask, node: NodeView) -> Refusal | None:
 
 
 NodeFilter = Callable[[Ask, NodeView], Refusal | None]
-STAY: Final[tuple[NodeFilter, ...]] = (in_pool, has_labels)
-ADMIT: Final[tuple[NodeFilter, ...]] = (in_pool, has_labels, is_connected, not_cordoned, is_ready)
+STAY: Final[tuple[NodeFilter, ...]] = (in_pool, has_labels, is_allowed)
+ADMIT: Final[tuple[NodeFilter, ...]] = (in_pool, has_labels, is_allowed, is_connected, not_cordoned, is_ready)
 
 # Written by the node lifecycle controller and by the kubelet: connectivity and readiness are judged by the filters
 # above, pressure is the kubelet's to judge when the pod arrives.
@@ -83,27 +105,36 @@ _CONDITIONS: Final = frozenset(
 )
 
 
-def tolerates(asked: Ask, facts: NodeFacts, platform: Platform) -> Refusal | None:
+def tolerates(asked: Ask, node: NodeView, device: Device) -> Refusal | None:
     """The scheduler and the kubelet would refuse the pod: its tolerations are the model's and the stack's."""
-    for taint in facts.taints:
+    for taint in node.facts.taints if node.facts else ():
         if taint.effect == "PreferNoSchedule" or taint.key in _CONDITIONS:
             continue
-        if not any(_matches(toleration, taint) for toleration in (*asked.tolerations, *platform.stack.tolerations)):
+        if not any(_matches(toleration, taint) for toleration in (*asked.tolerations, *device.stack.tolerations)):
             value = f"={taint.value}" if taint.value else ""
             return Refusal("Tainted", f"with the taint {taint.key}{value}:{taint.effect}")
     return None
 
 
-def same_architecture(_: Ask, facts: NodeFacts, platform: Platform) -> Refusal | None:
+def same_architecture(_: Ask, node: NodeView, device: Device) -> Refusal | None:
     """The profile's image is built for one architecture; a declaration on the wrong machine would only crash there."""
-    profile = platform.profile
-    if not profile.architecture or not facts.architecture or profile.architecture == facts.architecture:
+    profile, architecture = device.profile, node.facts.architecture if node.facts else ""
+    if not profile.architecture or not architecture or profile.architecture == architecture:
         return None
-    return Refusal("OtherArchitecture", f"of {facts.architecture}, not the {profile.architecture} of {profile.name}")
+    return Refusal("OtherArchitecture", f"of {architecture}, not the {profile.architecture} of {profile.name}")
 
 
-DeviceFilter = Callable[[Ask, NodeFacts, Platform], Refusal | None]
-DEVICE: Final[tuple[DeviceFilter, ...]] = (tolerates, same_architecture)
+def not_excluded(_: Ask, node: NodeView, device: Device) -> Refusal | None:
+    """What the scheduler or the kubelet refused a moment ago they would refuse again: tried later."""
+    for excluded in node.exclusions:
+        if excluded.device == device.id:
+            why = excluded.message or excluded.reason
+            return Refusal("Excluded", f"whose {device.id} is not tried for a while: {why[:_SENTENCE]}")
+    return None
+
+
+DeviceFilter = Callable[[Ask, NodeView, Device], Refusal | None]
+DEVICE: Final[tuple[DeviceFilter, ...]] = (tolerates, same_architecture, not_excluded)
 
 
 def _matches(toleration: Toleration, taint: Taint) -> bool:

@@ -1,22 +1,20 @@
 """The working state of one plan: who holds what, the devices that each kind of request could have, the grants."""
 
-from collections.abc import Callable, Mapping
-from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 from littoral.api.gpuslice import Allocation
-from littoral.api.quantity import from_mib
+from littoral.api.quantity import from_mib, to_thousandths
 from littoral.placement import reasons
 from littoral.placement.filters import ADMIT, DEVICE, Ask
+from littoral.placement.host import Claim, Needs
 from littoral.placement.ledger import Ledger, Slot
 from littoral.placement.nodes import NodeView
+from littoral.placement.seeker import Seeker
 from littoral.placement.snapshot import Key
 from littoral.placement.variants import Choice, Chooser
 from littoral.slicing.provider import Grant, Refusal
 from littoral.slicing.registry import PROVIDERS
-
-NameOn = Callable[[str], Key]
-"""The slice's key, if it were to lie on this node."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,39 +63,34 @@ class Market:
             found = self._candidates[asked] = fitting, refusals
         return found
 
-    def place(
-        self, asked: Ask, name_on: NameOn, replicas: Mapping[str, int], preferred: AbstractSet[str] = frozenset()
-    ) -> Place | None:
-        """The best place with room, charged to the slice that `name_on` gives for the node; None where there is none.
-
-        `replicas` counts the model's own by node, `preferred` names nodes for which a slice was made already.
-        """
+    def place(self, asked: Ask, seeker: Seeker) -> Place | None:
+        """The best place with room, charged to the slice that the seeker names; None where there is none."""
         if asked in self._exhausted:  # a plan only ever charges: what had no room before has none now
             return None
         fitting, _ = self.candidates(asked)
         tiers: dict[tuple[bool, int], list[Candidate]] = {}
         for name, group in fitting.items():
             for candidate in group:
-                tiers.setdefault((name not in preferred, candidate.choice.index), []).append(candidate)
+                tiers.setdefault((name not in seeker.preferred, candidate.choice.index), []).append(candidate)
 
-        def score(candidate: Candidate) -> tuple[int, float, str, str]:
-            name = candidate.node.name
-            return replicas.get(name, 0), stranded(candidate), name, candidate.slot.device.id
+        def score(candidate: Candidate) -> tuple[tuple[int, int], float, str, str]:
+            node = candidate.node
+            return seeker.crowd(node), stranded(candidate), node.name, candidate.slot.device.id
 
         for tier in sorted(tiers):
             for candidate in sorted(tiers[tier], key=score):
-                taken = self._take(name_on(candidate.node.name), candidate)
+                taken = self._take(asked, seeker, candidate)
                 if isinstance(taken, Place):
                     return taken
         self._exhausted.add(asked)
         return None
 
-    def place_on(self, asked: Ask, name_on: NameOn, node: str) -> Place | Refusal:
+    def place_on(self, asked: Ask, seeker: Seeker, node: str) -> Place | Refusal:
         """The best place on this one node, which must be among the candidates, or why it has no room."""
         misses = []
         group = self.candidates(asked)[0][node]
         for candidate in sorted(group, key=lambda each: (each.choice.index, stranded(each), each.slot.device.id)):
-            taken = self._take(name_on(node), candidate)
+            taken = self._take(asked, seeker, candidate)
             if isinstance(taken, Place):
                 return taken
             misses.append(taken)
@@ -111,7 +104,7 @@ class Market:
         fitting, refusals = self.candidates(asked)
         found = dict(refusals)
         for name, group in fitting.items():
-            answers = [grant(each.slot, each.choice) for each in group]
+            answers = [fit(each.node, each.slot, each.choice, asked.needs) for each in group]
             misses = [answer for answer in answers if isinstance(answer, Refusal)]
             if len(misses) == len(group):
                 found[name] = reasons.nearest(misses)
@@ -119,19 +112,40 @@ class Market:
         self._refusals[asked] = self._ledger.version, ordered
         return ordered
 
-    def _take(self, key: Key, candidate: Candidate) -> Place | Refusal:
+    def _take(self, asked: Ask, seeker: Seeker, candidate: Candidate) -> Place | Refusal:
         """The place on this device, charged, or why there is no room."""
-        granted = grant(candidate.slot, candidate.choice, key)
+        node, slot, choice = candidate.node, candidate.slot, candidate.choice
+        key = seeker.name_on(node.name)
+        granted = fit(node, slot, choice, asked.needs, key, seeker.model)
         if isinstance(granted, Refusal):
             return granted
-        allocation = allocate(candidate.node.name, candidate.slot, granted)
+        allocation = allocate(node.name, slot, granted)
         self._ledger.hold(key, allocation)
-        return Place(key, candidate.choice, allocation, candidate.slot.device.stack.name)
+        node.host.hold(key, _claim(granted, asked.needs, seeker.model, choice))
+        return Place(key, choice, allocation, slot.device.stack.name)
 
 
-def grant(slot: Slot, choice: Choice, key: Key | None = None) -> Grant | Refusal:
-    """What the device gives for the choice; the slice's own charge there, if it has one, does not count against it."""
-    return PROVIDERS[slot.device.provider].grant(slot.state(key), choice.request)
+def fit(  # noqa: PLR0917 (where, what, for whom)
+    node: NodeView, slot: Slot, choice: Choice, needs: Needs, key: Key | None = None, model: Key = ("", "")
+) -> Grant | Refusal:
+    """What the device gives for the choice, on a machine that has what the server needs beside it.
+
+    What the slice `key` is charged there already, if there is one, does not count against it.
+    """
+    state, more = slot.state(key), node.host.more_memory(key, needs)
+    if more and slot.device.shares_node_memory:
+        state = replace(state, charged=replace(state.charged, memory=state.charged.memory + more))
+    elif more > 0 and (refusal := node.host.short_of_memory(more)):
+        return refusal
+    granted = PROVIDERS[slot.device.provider].grant(state, choice.request)
+    if isinstance(granted, Refusal):
+        return granted
+    return node.host.refuses(key, _claim(granted, needs, model, choice)) or granted
+
+
+def _claim(granted: Grant, needs: Needs, model: Key, choice: Choice) -> Claim:
+    cores = granted.resources.get("cpu")
+    return Claim(needs, 0 if cores is None else to_thousandths(cores), model, choice.size)
 
 
 def allocate(node: str, slot: Slot, granted: Grant) -> Allocation:
@@ -161,16 +175,15 @@ def _admit(asked: Ask, node: NodeView, chooser: Chooser) -> list[Candidate] | Re
     for refuses in ADMIT:
         if refusal := refuses(asked, node):
             return refusal
-    assert node.facts is not None  # noqa: S101 (is_connected has let it through)
     fitting: list[Candidate] = []
     misses: list[Refusal] = []
     for slot in node.slots:
-        platform = slot.device.platform
-        choice = chooser.choose(asked.demand, platform)
+        device = slot.device
+        choice = chooser.choose(asked.demand, device.platform, device.provider)
         if isinstance(choice, Refusal):
             misses.append(choice)
             continue
-        refusal = next((found for check in DEVICE if (found := check(asked, node.facts, platform))), None)
+        refusal = next((found for check in DEVICE if (found := check(asked, node, device))), None)
         if refusal is None:
             fitting.append(Candidate(node, slot, choice))
         else:

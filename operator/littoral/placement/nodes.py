@@ -1,12 +1,13 @@
 """A node as placement sees it: its facts, its EdgeNode, its devices with their charges, and whether it is there."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from littoral.accelerators.device import Discovery
 from littoral.accelerators.discovery import discover
-from littoral.api.edgenode import EdgeNode
+from littoral.api.edgenode import EdgeNode, Exclusion
 from littoral.api.workload import NodeFacts
+from littoral.placement.host import Host
 from littoral.placement.ledger import Ledger, Slot
 from littoral.placement.snapshot import Snapshot
 
@@ -24,6 +25,10 @@ class NodeView:
     edge: EdgeNode | None
     discovery: Discovery
     slots: tuple[Slot, ...] = ()
+    exclusions: tuple[Exclusion, ...] = ()
+    """Devices that get nothing now."""
+    host: Host = field(default_factory=Host)
+    """What is left of the machine itself."""
 
     @property
     def presence(self) -> Presence:
@@ -58,6 +63,8 @@ def views(snapshot: Snapshot, found: dict[str, Discovery], ledger: Ledger) -> di
             snapshot.edge_nodes[name],
             discovery,
             tuple(ledger.slots[name].values()),
+            snapshot.exclusions.get(name, ()),
+            Host(snapshot.nodes.get(name), ledger.slots[name].values()),
         )
         for name, discovery in found.items()
     }

@@ -1,15 +1,18 @@
 """plan(): who goes where, on which fraction of which device, and why the rest waits.
 
 A pure function of a snapshot: the same snapshot gives the same plan, in whatever order its maps are, and a plan that
-was carried out gives itself again. Its passes, in this order:
+was carried out gives itself again. Its passes, in this order, each over the models by priority and age:
 
 1. the ledger: charge what is bound, adopted from workloads whose slice lost its status, or still running;
 2. over-commitment (two operators for a moment, a restored backup): the youngest that never started goes;
 3. each model's replicas: those that still fit stay where they are, the others go, unless their node is offline, where
    all is held; what is too many goes; new figures are granted in place, beside the old ones until they are cut over;
-4. reservations that users wrote, then new replicas, older models first: what is left goes to the best place.
+4. reservations that users wrote, and the models that name one;
+5. what is missing, older models first: it goes to the best place. Then what stays but cannot have there what is asked
+   of it now: it is bound elsewhere as well, where that can be.
 
-What is released stays charged: its memory is free when it has ended, not when somebody decides that it should.
+What served and may not stay is leaving: it serves on until as many others have started as are wanted. What is released
+stays charged: its memory is free when it has ended, not when somebody decides that it should.
 """
 
 from collections.abc import Iterable
@@ -17,17 +20,19 @@ from dataclasses import dataclass, field
 
 from littoral.api.group import LABEL_NODE
 from littoral.api.inferencemodel import InferenceModel
-from littoral.placement import filters, reasons, reservations
+from littoral.placement import filters, priorities, reasons, references, reservations
 from littoral.placement.market import Market, Place
-from littoral.placement.replicas import Triage, free_name, seniority
-from littoral.placement.results import Assignment, DeviceLoad, ModelPlan, NodePlan, Plan, SlicePlan
+from littoral.placement.references import Reference
+from littoral.placement.replicas import Replica, Triage, free_name
+from littoral.placement.results import Assignment, DeviceLoad, ModelPlan, Move, NodePlan, Plan, SlicePlan
+from littoral.placement.seeker import Seeker
 from littoral.placement.snapshot import Key, Snapshot
-from littoral.placement.staying import stay, triage
-from littoral.placement.variants import demand
+from littoral.placement.staying import quit_reservation, stay, triage
+from littoral.placement.wants import demand
 from littoral.placement.world import World
 from littoral.slicing.provider import Refusal
 
-__all__ = ["Assignment", "DeviceLoad", "ModelPlan", "NodePlan", "Plan", "SlicePlan", "plan", "why_not"]
+__all__ = ["Assignment", "DeviceLoad", "ModelPlan", "Move", "NodePlan", "Plan", "SlicePlan", "plan", "why_not"]
 
 
 def plan(snapshot: Snapshot) -> Plan:
@@ -44,20 +49,27 @@ def why_not(snapshot: Snapshot, model: Key) -> tuple[tuple[str, Refusal], ...]:
     world = World(snapshot)
     _plan(world)
     market = Market(world.nodes, world.ledger, world.chooser)
-    return tuple(market.refusals(filters.ask(wanted, demand(wanted))).items())
+    return tuple(market.refusals(ask(world, wanted)).items())
+
+
+def ask(world: World, model: InferenceModel) -> filters.Ask:
+    """What a replica of the model asks."""
+    asked = world.chooser.same(demand(model))
+    return filters.ask(model, asked, world.snapshot.namespace(model.metadata.namespace))
 
 
 def _plan(world: World) -> Plan:
     market = Market(world.nodes, world.ledger, world.chooser)
-    drafts = [_Draft(model, filters.ask(model, world.chooser.same(demand(model)))) for model in _due(world.snapshot)]
+    drafts = [_Draft(model, ask(world, model)) for model in _due(world.snapshot)]
     for draft in drafts:
         draft.triage = triage(world, draft.model, draft.asked)
     # Figures that change in place come before anything new: a replica must not lose its own node to a newcomer.
     for draft in drafts:
-        draft.assignments = [stay(world, replica) for replica in draft.triage.kept]
+        _keep(world, draft)
     slices = reservations.plans(world, market)
+    _refer(world, drafts, slices)
     models = {draft.model.metadata.key: _complete(world, market, draft) for draft in drafts}
-    return Plan(models, slices, {name: _node(world, name) for name in world.nodes})
+    return Plan(models, slices, {name: _node(world, name) for name in world.nodes}, _orphans(world))
 
 
 def _due(snapshot: Snapshot) -> list[InferenceModel]:
@@ -65,7 +77,7 @@ def _due(snapshot: Snapshot) -> list[InferenceModel]:
     models = (model for key, model in snapshot.models.items() if key not in snapshot.refused)
     return sorted(
         (model for model in models if model.metadata.deletion_timestamp is None),
-        key=lambda model: seniority(model.metadata),
+        key=lambda model: priorities.rank(model, snapshot.priorities),
     )
 
 
@@ -76,58 +88,118 @@ class _Draft:
     model: InferenceModel
     asked: filters.Ask
     triage: Triage = field(default_factory=Triage)
-    assignments: list[Assignment] = field(default_factory=list)
+    assignments: dict[str, Assignment] = field(default_factory=dict)
+    """By slice."""
+    serving: set[str] = field(default_factory=set)
+    """Slices among them whose server has started: what they serve, nothing that leaves need serve on."""
+    outgrown: list[tuple[Replica, str]] = field(default_factory=list)
+    """Those that stay where what is asked of them now cannot be had, and why; the least dispensable first."""
+    barred: Refusal | None = None
+    """Why nothing new is placed for it, wherever there is room."""
+
+
+def _keep(world: World, draft: _Draft) -> None:
+    """The replicas that stay, with their figures."""
+    for replica in draft.triage.kept:
+        name = replica.key[1]
+        kept = stay(world, replica, draft.model.metadata.key, draft.asked)
+        draft.assignments[name] = kept.assignment
+        if world.workloads.answered(replica.key, replica.allocation):
+            draft.serving.add(name)
+        if kept.outgrown:
+            draft.outgrown.append((replica, kept.outgrown))
+
+
+def _refer(world: World, drafts: Iterable[_Draft], slices: dict[Key, SlicePlan]) -> None:
+    """The models that name a slice: on it, or waiting for it."""
+    naming = {draft.model.metadata.key: draft for draft in drafts if draft.model.spec.slice_ref is not None}
+    due = (Reference(draft.model, draft.asked) for draft in naming.values() if draft.model.spec.replicas)
+    for model, found in references.assign(world, due, slices).items():
+        draft = naming[model]
+        key = Reference(draft.model, draft.asked).key
+        if isinstance(found, Refusal):
+            draft.barred = found
+            slice_, deployment = world.snapshot.slices.get(key), world.workloads.deployment(key)
+            if slice_ is not None and deployment is not None and deployment.model == model[1]:
+                quit_reservation(world, slice_, draft.model, draft.triage, found.message)
+            continue
+        draft.assignments[key[1]] = found
+        if world.workloads.ready(key, model[1]):
+            draft.serving.add(key[1])
 
 
 def _complete(world: World, market: Market, draft: _Draft) -> ModelPlan:
     """Place what is missing, and put the model's plan into words."""
     spec = draft.model.spec
+    draft.barred = draft.barred or priorities.unknown(draft.model, world.snapshot.priorities)
     if spec.placement.mode == "PerNode":
         misses = _place_per_node(world, market, draft)
         wanted, waiting = len(draft.assignments) + len(misses), len(misses)
     else:
         wanted = spec.replicas
         waiting = _place_replicas(world, market, draft)
-        misses = market.refusals(draft.asked) if waiting else {}
-    used = {assignment.slice for assignment in draft.assignments}
-    unused = (name for name in draft.triage.unbound if name not in used)
-    reason, message = _placed(draft, wanted, waiting, misses)
+        misses = market.refusals(draft.asked) if waiting and draft.barred is None else {}
+        if not waiting and draft.barred is None:
+            _replace(world, market, draft)
+    for name in draft.triage.unbound:
+        if name not in draft.assignments:
+            draft.triage.released[name] = Move(name, "", "it never got a place and is not needed")
+    leaving = draft.triage.dismiss(max(0, wanted - len(draft.serving) - len(draft.triage.held)))
+    reason, message = _placed(draft, wanted, waiting, misses, len(leaving))
     return ModelPlan(
         wanted=wanted,
-        assignments=tuple(sorted(draft.assignments, key=lambda each: (each.node, each.slice))),
-        releases=tuple(sorted([*draft.triage.released, *unused])),
+        assignments=tuple(sorted(draft.assignments.values(), key=lambda each: (each.node, each.slice))),
+        releases=tuple(sorted(draft.triage.released)),
         held=tuple(sorted(draft.triage.held)),
         waiting=waiting,
         reason=reason,
         message=message,
+        leaving=leaving,
+        vacated=tuple(sorted(draft.triage.vacated)),
+        moves=draft.triage.moves,
     )
 
 
 def _place_replicas(world: World, market: Market, draft: _Draft) -> int:
     """Place the missing replicas; how many still wait. What is held counts as placed: its node may serve it yet."""
-    missing = draft.model.spec.replicas - len(draft.assignments) - len(draft.triage.held)
-    there: dict[str, int] = {}
-    for assignment in draft.assignments:
-        there[assignment.node] = there.get(assignment.node, 0) + 1
-    preferred = {slice_.metadata.labels.get(LABEL_NODE, "") for slice_ in draft.triage.unbound.values()}
-    while missing > 0:
-        place = market.place(draft.asked, lambda node: _name_on(world, draft, node), there, preferred)
+    missing = max(0, draft.model.spec.replicas - len(draft.assignments) - len(draft.triage.held))
+    if not missing or draft.barred is not None:
+        return missing
+    seeker = _seeker(world, draft, draft.assignments.values())
+    while missing:
+        place = market.place(draft.asked, seeker)
         if place is None:
             break
         _assign(draft, place)
-        there[place.allocation.node] = there.get(place.allocation.node, 0) + 1
+        seeker.settled(world.node(place.allocation.node))
         missing -= 1
-    return max(0, missing)
+    return missing
+
+
+def _replace(world: World, market: Market, draft: _Draft) -> None:
+    """Bind elsewhere what cannot have here what is asked of it now; where there is no place it stays as it is."""
+    for replica, cause in reversed(draft.outgrown):
+        name = replica.key[1]
+        others = (each for each in draft.assignments.values() if each.slice != name)
+        place = market.place(draft.asked, _seeker(world, draft, others))
+        if place is None:
+            return
+        del draft.assignments[name]
+        draft.serving.discard(name)
+        draft.triage.replace(replica, world.workloads, cause)
+        _assign(draft, place)
 
 
 def _place_per_node(world: World, market: Market, draft: _Draft) -> dict[str, Refusal]:
     """Place one on every node that fits and has none; why the others that would fit have no room."""
-    there = {assignment.node for assignment in draft.assignments}
-    misses = {}
-    for node in market.candidates(draft.asked)[0]:
+    there = {assignment.node for assignment in draft.assignments.values()}
+    fitting, refusals = market.candidates(draft.asked)
+    misses = {name: each for name, each in refusals.items() if each.reason == "Excluded" and name not in there}
+    seeker = _seeker(world, draft, ())
+    for node in fitting:
         if node in there:
             continue
-        place = market.place_on(draft.asked, lambda node: _name_on(world, draft, node), node)
+        place = draft.barred or market.place_on(draft.asked, seeker, node)
         if isinstance(place, Refusal):
             misses[node] = place
         else:
@@ -135,46 +207,70 @@ def _place_per_node(world: World, market: Market, draft: _Draft) -> dict[str, Re
     return misses
 
 
+def _seeker(world: World, draft: _Draft, others: Iterable[Assignment]) -> Seeker:
+    """The model as it looks for a place, beside these of its replicas."""
+    made_for = {slice_.metadata.labels.get(LABEL_NODE, "") for slice_ in draft.triage.unbound.values()}
+    meta = draft.model.metadata
+    seeker = Seeker(meta.key, lambda node: _name_on(world, draft, node), draft.model.spec.placement.spread, made_for)
+    for each in others:
+        seeker.settled(world.node(each.node))
+    return seeker
+
+
 def _name_on(world: World, draft: _Draft, node: str) -> Key:
     """The key of the model's next slice on this node."""
     namespace, model = draft.model.metadata.key
-    used = {assignment.slice for assignment in draft.assignments}
     slices, unbound = world.snapshot.slices, draft.triage.unbound
 
     def taken(name: str) -> bool:
-        return name in used or ((namespace, name) in slices and name not in unbound)
+        return name in draft.assignments or ((namespace, name) in slices and name not in unbound)
 
     return namespace, free_name(model, node, taken)
 
 
 def _assign(draft: _Draft, place: Place) -> None:
-    choice, allocation = place.choice, place.allocation
-    draft.assignments.append(
-        Assignment(
-            slice=place.key[1],
-            node=allocation.node,
-            device=allocation.device,
-            profile=allocation.profile,
-            stack=place.stack,
-            variant=choice.variant,
-            why=choice.why,
-            asked=choice.note,
-            request=choice.spec,
-            current=None,
-            target=allocation,
-        )
+    choice, allocation, name = place.choice, place.allocation, place.key[1]
+    draft.assignments[name] = Assignment(
+        slice=name,
+        node=allocation.node,
+        device=allocation.device,
+        profile=allocation.profile,
+        stack=place.stack,
+        variant=choice.variant,
+        why=choice.why,
+        asked=choice.note,
+        request=choice.spec,
+        current=None,
+        target=allocation,
     )
 
 
-def _placed(draft: _Draft, wanted: int, waiting: int, misses: dict[str, Refusal]) -> tuple[str, str]:
+def _placed(draft: _Draft, wanted: int, waiting: int, misses: dict[str, Refusal], leaving: int) -> tuple[str, str]:
     """(reason, message) for the condition Placed."""
-    owed = f"; {len(draft.triage.held)} to go when their nodes are back" if draft.triage.held else ""
+    also = f"; {len(draft.triage.held)} to go when their nodes are back" if draft.triage.held else ""
+    also += f"; {leaving} to go when others have started" if leaving else ""
     if waiting:
-        reason, why = reasons.summary(misses)
-        return reason, f"{waiting} of {wanted} waiting: {why}{owed}"
+        reason, why = reasons.summary(misses) if draft.barred is None else (draft.barred.reason, draft.barred.message)
+        return reason, f"{waiting} of {wanted} waiting: {why}{also}"
     if draft.model.spec.placement.mode == "PerNode" and wanted == 0:
-        return "NoNodeFits", f"no node fits yet{owed}"
-    return "Placed", f"{wanted} of {wanted} placed{owed}"
+        return "NoNodeFits", f"no node fits yet{also}"
+    return "Placed", f"{wanted} of {wanted} placed{also}"
+
+
+def _orphans(world: World) -> tuple[Key, ...]:
+    """What models that are no more left on slices which outlive them, where it can be taken away."""
+    found = []
+    for slice_ in world.reservations:
+        key, allocation = slice_.metadata.key, world.allocation(slice_)
+        deployment = world.workloads.deployment(key)
+        if deployment is None or deployment.deleting or allocation is None:
+            continue
+        name = (key[0], deployment.model)
+        model = world.snapshot.models.get(name)
+        gone = name not in world.snapshot.refused and (model is None or model.metadata.deletion_timestamp is not None)
+        if gone and world.node(allocation.node).presence == "Connected":
+            found.append(key)
+    return tuple(sorted(found))
 
 
 def _node(world: World, name: str) -> NodePlan:

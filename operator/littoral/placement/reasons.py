@@ -8,14 +8,23 @@ from littoral.slicing.provider import Refusal
 _ORDER = (
     "OtherPool",
     "SelectorMismatch",
+    "NamespaceNotAllowed",
     "Offline",
     "Cordoned",
     "NotReady",
     "NoVariant",
     "OtherArchitecture",
     "Tainted",
+    "VersionMismatch",
+    "VersionUnknown",
+    "VersionUnreadable",
     "NoImage",
     "NoBackend",
+    "NotForVirtualNPU",
+    "TooSlow",
+    "LatencyUnproven",
+    "LatencyUnknown",
+    "Excluded",
 )
 _RANK = {reason: rank for rank, reason in enumerate(_ORDER)}
 

@@ -1,4 +1,7 @@
-"""The replicas that a model has, and what shall become of each: kept, released, or held because its node is offline."""
+"""The replicas that a model has, and what shall become of each: kept, released, or held because its node is offline.
+
+What served and may not stay is not simply released: it serves on, leaving, until its replacement has started.
+"""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -8,8 +11,9 @@ from itertools import count
 
 from littoral.api.base import Metadata
 from littoral.api.gpuslice import Allocation, GPUSlice
-from littoral.api.workload import PodFacts
+from littoral.api.workload import DeploymentFacts, PodFacts
 from littoral.placement.nodes import NodeView
+from littoral.placement.results import Move
 from littoral.placement.snapshot import Key, Snapshot
 from littoral.placement.variants import Choice
 from littoral.slicing.provider import Refusal
@@ -40,11 +44,40 @@ class Workloads:
         self._pods: dict[Key, list[PodFacts]] = {}
         for pod in snapshot.pods.values():
             self._pods.setdefault((pod.namespace, pod.slice), []).append(pod)
-        self._deployed = {(each.namespace, each.slice) for each in snapshot.deployments.values()}
+        self._deployed: dict[Key, DeploymentFacts] = {}
+        self._of: dict[Key, list[DeploymentFacts]] = {}
+        for each in snapshot.deployments.values():
+            self._deployed[each.namespace, each.slice] = each
+            self._of.setdefault((each.namespace, each.model), []).append(each)
+
+    def pods(self, key: Key) -> Iterable[PodFacts]:
+        """The slice's pods."""
+        return self._pods.get(key, ())
+
+    def deployment(self, key: Key) -> DeploymentFacts | None:
+        """What stands on the slice."""
+        return self._deployed.get(key)
+
+    def deployments_of(self, model: Key) -> list[DeploymentFacts]:
+        """The model's Deployments, by the names of their slices."""
+        return sorted(self._of.get(model, ()), key=lambda each: each.slice)
 
     def started(self, key: Key, allocation: Allocation) -> bool:
         """Whether its server was ready once, or may have been: a start that nobody noted shows in its pods."""
         return allocation.started_at is not None or any(_ran(pod) for pod in self._pods.get(key, ()))
+
+    def answered(self, key: Key, allocation: Allocation) -> bool:
+        """Whether its server is known to have been ready: good enough for another to go in its favour."""
+        return allocation.started_at is not None or self.ready(key)
+
+    def ready(self, key: Key, model: str = "") -> bool:
+        """Whether it answers, or did when its node was last seen; with `model`, whether that is what answers."""
+        pods = self._pods.get(key, ())
+        return any(pod.server.ready and not pod.deleting and model in ("", pod.model) for pod in pods)
+
+    def refused(self, key: Key) -> bool:
+        """Whether the scheduler or the kubelet refuses its pod."""
+        return any(pod.scheduling_message and not pod.deleting for pod in self._pods.get(key, ()))
 
     def existed(self, key: Key, allocation: Allocation | None) -> bool:
         """Whether anything of it may be on its node, where nobody can look."""
@@ -53,9 +86,11 @@ class Workloads:
 
 
 def _ran(pod: PodFacts) -> bool:
-    """Whether one of its containers was ever seen to run."""
-    containers = (pod.fetch, pod.server)
-    return pod.phase != "Pending" or any(c.running or c.exit_code is not None or c.restarts for c in containers)
+    """Whether one of its containers was ever seen to run. A pod that the kubelet refused is Failed, and never did."""
+    containers = (pod.fetch, pod.server, *pod.model_containers.values())
+    if any(c.running or c.exit_code is not None or c.restarts for c in containers):
+        return True
+    return pod.phase != "Pending" and not pod.scheduling_message
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +104,21 @@ class Replica:
     node: NodeView
     choice: Choice | Refusal | None
     """The variant it serves, or why none can; None where nobody knows its profile now, and so nothing can be said."""
+    outdated: bool = False
+    """The user asks for something else now than what the slice was made for."""
+    outgrown: bool = False
+    """What is asked now cannot be had where it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Leaver:
+    """What has served on a connected node, and is to be replaced before it goes."""
+
+    move: Move
+    ready: bool
+    age: datetime
+    users: bool = False
+    """It serves on a slice that its user wrote, which stays."""
 
 
 @dataclass(slots=True)
@@ -76,31 +126,67 @@ class Triage:
     """A model's slices, sorted out."""
 
     kept: list[Replica] = field(default_factory=list)
-    released: list[str] = field(default_factory=list)
-    held: list[str] = field(default_factory=list)
+    """The least dispensable first."""
+    leavers: list[Leaver] = field(default_factory=list)
+    released: dict[str, Move] = field(default_factory=dict)
+    held: dict[str, Move] = field(default_factory=dict)
+    vacated: dict[str, Move] = field(default_factory=dict)
     unbound: dict[str, GPUSlice] = field(default_factory=dict)
     """Made, but without a place: taken for a new replica on the node they were made for, else deleted."""
 
-    def drop(self, replica: Replica, workloads: Workloads) -> None:
+    def drop(self, replica: Replica, workloads: Workloads, cause: str) -> None:
         """Release the replica, or owe it where its node cannot be asked to stop it."""
         offline = replica.node.presence == "Offline"
         owed = offline and workloads.existed(replica.key, replica.allocation)
-        (self.held if owed else self.released).append(replica.key[1])
+        name = replica.key[1]
+        (self.held if owed else self.released)[name] = Move(name, replica.node.name, cause)
+
+    def replace(self, replica: Replica, workloads: Workloads, cause: str) -> None:
+        """Have it go as soon as another has started in its place; at once if it never did itself."""
+        if replica.node.presence != "Connected" or not workloads.started(replica.key, replica.allocation):
+            self.drop(replica, workloads, cause)
+            return
+        move = Move(replica.key[1], replica.node.name, cause)
+        ready, since = workloads.ready(replica.key), age(replica.slice, replica.allocation)
+        self.leavers.append(Leaver(move, ready, since))
+
+    def dismiss(self, needed: int) -> tuple[str, ...]:
+        """Keep as many leavers as are `needed` still, those that answer first; release the others."""
+        ordered = sorted(self.leavers, key=lambda each: (not each.ready, each.age, each.move.slice))
+        for each in ordered[needed:]:
+            (self.vacated if each.users else self.released)[each.move.slice] = each.move
+        self.leavers = ordered[:needed]
+        return tuple(sorted(each.move.slice for each in self.leavers))
+
+    @property
+    def moves(self) -> tuple[Move, ...]:
+        """Why each goes, by name."""
+        leaving = {each.move.slice: each.move for each in self.leavers}
+        found = self.released | self.held | self.vacated | leaving
+        return tuple(found[name] for name in sorted(found))
 
 
-def trim(triage: Triage, excess: int, workloads: Workloads) -> None:
-    """Scale down: what can be had back at once goes first, of that what never started, then the youngest."""
-    if excess <= 0:
-        return
+def trim(triage: Triage, wanted: int, workloads: Workloads) -> None:
+    """Order what is kept, and let go what is too many.
 
-    def reluctance(replica: Replica) -> tuple[bool, bool, float, str]:
+    What is asked for no more goes first, of that what cannot change where it is; then what can be had back at once,
+    what never started, and the youngest.
+    """
+
+    def reluctance(replica: Replica) -> tuple[bool, bool, bool, bool, float, str]:
         owed = replica.node.presence == "Offline" and workloads.existed(replica.key, replica.allocation)
         started = workloads.started(replica.key, replica.allocation)
-        return owed, started, -age(replica.slice, replica.allocation).timestamp(), replica.key[1]
+        young = -age(replica.slice, replica.allocation).timestamp()
+        return not replica.outgrown, not replica.outdated, owed, started, young, replica.key[1]
 
-    for replica in sorted(triage.kept, key=reluctance)[:excess]:
-        triage.kept.remove(replica)
-        triage.drop(replica, workloads)
+    ordered = sorted(triage.kept, key=reluctance)
+    excess = max(0, len(ordered) - wanted)
+    for replica in ordered[:excess]:
+        if replica.outdated:  # it may be what serves, while what replaces it has not started
+            triage.replace(replica, workloads, "another has its place, with what is asked for now")
+        else:
+            triage.drop(replica, workloads, f"{wanted} replicas are wanted")
+    triage.kept = ordered[excess:][::-1]
 
 
 def duplicates(kept: Iterable[Replica], workloads: Workloads) -> list[Replica]:

@@ -3,13 +3,17 @@
 from littoral.api.gpuslice import ISOLATION_ORDER, Allocation, GPUSlice
 from littoral.placement import reasons
 from littoral.placement.filters import Ask
+from littoral.placement.host import NO_NEEDS
 from littoral.placement.ledger import mib
-from littoral.placement.market import Market, allocate, grant
+from littoral.placement.lost import lost
+from littoral.placement.market import Market, allocate, fit
 from littoral.placement.replicas import seniority
 from littoral.placement.results import SlicePlan
+from littoral.placement.seeker import Seeker
 from littoral.placement.snapshot import Key
 from littoral.placement.staying import TIMES, alike
-from littoral.placement.variants import choose, reservation
+from littoral.placement.variants import choose
+from littoral.placement.wants import reservation
 from littoral.placement.world import World
 from littoral.slicing.provider import Refusal
 
@@ -27,7 +31,7 @@ def plans(world: World, market: Market) -> dict[Key, SlicePlan]:
         else:
             waiting.append(slice_)
     for slice_ in sorted(waiting, key=lambda each: seniority(each.metadata)):
-        found[slice_.metadata.key] = _place(market, slice_)
+        found[slice_.metadata.key] = _place(world, market, slice_)
     return found
 
 
@@ -39,6 +43,8 @@ def _stands(world: World, slice_: GPUSlice, allocation: Allocation) -> bool:
 def _keep(world: World, slice_: GPUSlice, allocation: Allocation) -> SlicePlan:
     """Where it is; a larger or smaller grant there, if the user changed the figures and they fit."""
     key, node = slice_.metadata.key, world.node(allocation.node)
+    if gone := lost(node, allocation):
+        return SlicePlan(key, node.name, allocation.device, allocation, "DeviceLost", gone, lost=True)
     bound = _bound(key, allocation)
     settled = slice_.metadata.generation == slice_.status.observed_generation
     if (settled and _covers(allocation, slice_)) or node.presence != "Connected":
@@ -46,8 +52,8 @@ def _keep(world: World, slice_: GPUSlice, allocation: Allocation) -> SlicePlan:
     slot = world.ledger.slot(allocation)
     if slot is None:
         return bound
-    choice = choose(reservation(slice_.spec), slot.device.platform)
-    granted = choice if isinstance(choice, Refusal) else grant(slot, choice, key)
+    choice = choose(reservation(slice_.spec), slot.device.platform, slot.device.provider)
+    granted = choice if isinstance(choice, Refusal) else fit(node, slot, choice, NO_NEEDS, key, key)
     if isinstance(granted, Refusal):
         if _covers(allocation, slice_):
             return bound
@@ -68,9 +74,10 @@ def _covers(allocation: Allocation, slice_: GPUSlice) -> bool:
     return strong and mib(allocation.memory) >= mib(spec.memory) and allocation.compute >= spec.compute
 
 
-def _place(market: Market, slice_: GPUSlice) -> SlicePlan:
-    key, asked = slice_.metadata.key, Ask(reservation(slice_.spec))
-    place = market.place(asked, lambda _: key, {})
+def _place(world: World, market: Market, slice_: GPUSlice) -> SlicePlan:
+    key = slice_.metadata.key
+    asked = Ask(reservation(slice_.spec), namespace=tuple(sorted(world.snapshot.namespace(key[0]).items())))
+    place = market.place(asked, Seeker(key, lambda _: key))
     if place is None:
         reason, message = reasons.summary(market.refusals(asked))
         return SlicePlan(key, "", "", None, reason, message)

@@ -1,11 +1,30 @@
 """What a plan is: a value that others apply. Nothing in it has happened yet."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from littoral.accelerators.device import Device, Discovery
 from littoral.api.gpuslice import Allocation, GPUSliceSpec
 from littoral.placement.snapshot import Key
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """One model of a shared server, and its variant there."""
+
+    model: str
+    variant: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A model of a group that the group's server on this device does not serve."""
+
+    model: str
+    reason: str
+    message: str
+    """Completes "a node …": "without a variant for t4"."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +55,10 @@ class Assignment:
     """Its device has disappeared from a node that is connected: what is to be done; the slice is kept."""
     stack: str = ""
     """Name of the profile's stack that serves it; empty where it has but one."""
+    members: tuple[Served, ...] = ()
+    """Of a shared server: its models, by name. `variant` and `why` are then empty."""
+    left_out: tuple[LeftOut, ...] = ()
+    """Models of the group that it does not serve."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +93,7 @@ class ModelPlan:
     vacated: tuple[str, ...] = ()
     """Slices of users that the model is to leave: its Deployment there goes, the slice stays."""
     moves: tuple[Move, ...] = ()
-    """Why each slice goes that is released or is leaving."""
+    """Why each slice goes that is released, held, leaving or vacated; by name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,3 +152,7 @@ class Plan:
     models: Mapping[Key, ModelPlan]
     slices: Mapping[Key, SlicePlan]
     nodes: Mapping[str, NodePlan]
+    orphans: tuple[Key, ...] = ()
+    """Slices that users wrote and on which a Deployment of a model stands that is no more: it goes, the slice stays."""
+    groups: Mapping[Key, ModelPlan] = field(default_factory=dict)
+    """By (namespace, group): the shared servers. What each of their models has of them stands in `models`."""

@@ -2,12 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 from littoral.accelerators.catalogue import Catalogue
 from littoral.api.edgenode import EdgeNode, Exclusion
 from littoral.api.gpuslice import GPUSlice
 from littoral.api.inferencemodel import InferenceModel
 from littoral.api.workload import DeploymentFacts, NodeFacts, PodFacts
+
+NAMESPACE_NAME: Final = "kubernetes.io/metadata.name"
 
 Key = tuple[str, str]
 """(namespace, name)."""
@@ -34,3 +37,7 @@ class Snapshot:
     """By node: what is excluded there now; those whose time is over are left out."""
     refused: Mapping[Key, str] = field(default_factory=dict)
     """Models that cannot be parsed, with the reason: they get no plan, and what they have stays."""
+
+    def namespace(self, name: str) -> Mapping[str, str]:
+        """Labels of a namespace; of one that is not known its name, which the API server makes a label of it."""
+        return self.namespaces.get(name) or {NAMESPACE_NAME: name}

@@ -5,6 +5,7 @@ from typing import Any
 
 from littoral.api.gpuslice import Allocation, GPUSlice
 from littoral.api.inferencemodel import InferenceModel
+from littoral.placement import claims
 from littoral.placement.ledger import Ledger, Slot, adopt, fill
 from littoral.placement.nodes import NodeView, discoveries, unlisted, views
 from littoral.placement.replicas import Workloads, age
@@ -22,6 +23,7 @@ class World:
         self.ledger = Ledger({name: discovery.devices for name, discovery in found.items()})
         fill(self.ledger, snapshot, self.adopted)
         self.nodes = views(snapshot, found, self.ledger)
+        claims.fill(self.nodes, snapshot, self.adopted)
         self.workloads = Workloads(snapshot)
         self.chooser = Chooser()
         self._owned: dict[Key, list[tuple[GPUSlice, str]]] = {}
