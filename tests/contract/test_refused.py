@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 from tests.contract.inprocess import InProcess
-from tests.contract.manifests import SHARES, T4_LABELS
-from tests.contract.site import Json, Site, condition, eventually, only
+from tests.contract.manifests import SHARES, T4_LABELS, Json
+from tests.contract.site import Site, condition, eventually, only
 
 from littoral.controller.kinds import EDGENODES, PODS, SLICES
 

@@ -1,8 +1,8 @@
 """Slices that users write: they grow in place or say why not, serve a model that names them, and outlive it."""
 
 import pytest
-from tests.contract.manifests import T4, gpu_slice
-from tests.contract.site import Json, Site, condition, eventually, only
+from tests.contract.manifests import T4, Json, gpu_slice
+from tests.contract.site import Site, condition, eventually, only
 
 from littoral.controller.kinds import DEPLOYMENTS, EDGENODES, MODELS, NODES, PODS, SLICES
 
