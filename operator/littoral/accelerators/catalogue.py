@@ -17,8 +17,8 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from littoral.accelerators import versions
-from littoral.accelerators.profile import ANY, CPU, Platform, Profile
+from littoral.accelerators import check
+from littoral.accelerators.profile import CPU, Platform, Profile
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,38 +87,14 @@ def extend(catalogue: Catalogue, origin: str, text: str) -> tuple[Catalogue, tup
         name = str(raw.get("name", ""))
         try:
             profile = Profile.model_validate(raw)
-            _check(profile)
-        except ValueError as error:
+        except ValidationError as error:
             problems.append(Problem(origin, name, line, _sentence(error)))
+            continue
+        if wrong := "; ".join(check.problems(profile)):
+            problems.append(Problem(origin, name, line, wrong))
             continue
         profiles[profile.name] = profile
     return Catalogue(MappingProxyType(profiles)), tuple(problems)
-
-
-def _check(profile: Profile) -> None:
-    """What one field alone cannot tell. Raises ValueError."""
-    if ANY in (profile.name, profile.family):
-        raise ValueError('name and family: "*" stands for any accelerator and cannot be the name of one')
-    if (CPU in (profile.name, profile.family)) != profile.is_cpu or ("cpu" in profile.sharing) != profile.is_cpu:
-        raise ValueError("sharing: [cpu] is for the profile and family named cpu, and for nothing else")
-    if profile.is_cpu and profile.name != CPU:
-        raise ValueError("name: there is one profile of the node's own cores, and its name is cpu")
-    if not profile.is_cpu and not profile.resources and profile.sharing != ("runtime",):
-        raise ValueError("resources: name the extended resource that the device plugin advertises")
-    if profile.memory is None and not (profile.unified or profile.is_cpu):
-        raise ValueError("memory: required, unless `unified: true` says that device memory is node memory")
-    if ("vnpu" in profile.sharing) != (profile.partitions is not None):
-        raise ValueError("partitions: list the templates of a device that is shared as vnpu, and of no other")
-    if both := set(profile.sharing) & set(profile.unsupported):
-        raise ValueError(f"unsupported: {', '.join(sorted(both))} stands in sharing as well")
-    names = [stack.name for stack in profile.stacks]
-    if len(set(names)) != len(names):
-        raise ValueError("stacks: give each a name of its own")
-    for stack in profile.stacks:
-        for asked in stack.when.values():
-            versions.check(asked)
-        if stack.image is None and not stack.image_reason:
-            raise ValueError("stacks.image: name the Triton image, or say in imageReason why there is none")
 
 
 def _entries(text: str) -> list[tuple[int, dict[str, Any] | str]]:
@@ -146,10 +122,8 @@ def _entries(text: str) -> list[tuple[int, dict[str, Any] | str]]:
         loader.dispose()
 
 
-def _sentence(error: ValueError) -> str:
+def _sentence(error: ValidationError) -> str:
     """What is wrong, by field, without pydantic's links."""
-    if not isinstance(error, ValidationError):
-        return str(error)
     parts = []
     for detail in error.errors():
         where = ".".join(str(part) for part in detail["loc"])

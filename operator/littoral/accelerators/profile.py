@@ -25,6 +25,9 @@ Mechanism = Literal["cpu", "whole", "runtime", "counted", "time-slicing", "mps",
 """The sharing mechanisms that there is a provider for (littoral.slicing.registry). NVIDIA's are spelled as its Node
 label nvidia.com/gpu.sharing-strategy spells them."""
 
+Expected = Literal[Mechanism, "mig"]
+"""The mechanisms that one may expect of a device; of those without a provider a profile can only say why not."""
+
 
 class Entry(BaseModel):
     """Base of the catalogue's types: camelCase in YAML, immutable in memory, unknown words refused."""
@@ -42,12 +45,22 @@ class Tops(Entry):
 
 
 class PowerMode(Entry):
-    """A power mode of a module (nvpmodel, npu-smi's nve-level): what the device and the machine give in it."""
+    """A power mode of a module (nvpmodel, npu-smi's nve-level): what the device and the machine give in it.
+
+    What is left out is not known in this mode: neither the profile's own figures nor another mode's stand in for it.
+    """
 
     name: Annotated[str, Field(min_length=1, max_length=32)]
     tops: tuple[Tops, ...] = ()
     cpus: Annotated[int, Field(gt=0)] | None = None
     """CPU cores that are on in this mode."""
+
+
+def _readable(value: str | None) -> str | None:
+    """A quantity that can be read, or none. Raises ValueError for another."""
+    if value is not None:
+        to_mib(value)
+    return value
 
 
 class Template(Entry):
@@ -61,6 +74,8 @@ class Template(Entry):
     """AI cores."""
     cpus: Annotated[int, Field(gt=0)]
     """AI CPUs."""
+
+    _memory = field_validator("memory")(_readable)
 
     @property
     def memory_mib(self) -> int:
@@ -116,8 +131,10 @@ class Stack(Entry):
     image: str | None = None
     """The Triton image; null where none is known to work, and then image_reason says why."""
     image_reason: str = ""
-    arguments: tuple[Annotated[Argument, BeforeValidator(_argument)], ...] = ()
-    backends: Mapping[Vocabulary, Annotated[Backend, BeforeValidator(_backend)]] = {}
+    arguments: tuple[Annotated[Argument, BeforeValidator(_argument, json_schema_input_type=str | Argument)], ...] = ()
+    backends: Mapping[
+        Vocabulary, Annotated[Backend, BeforeValidator(_backend, json_schema_input_type=str | Backend)]
+    ] = {}
     """Triton's backend by the artifact's format."""
     instance_kind: Literal["KIND_AUTO", "KIND_CPU", "KIND_GPU", "KIND_MODEL"] = "KIND_AUTO"
     security_context: Mapping[str, Any] = {}
@@ -139,7 +156,7 @@ class Profile(Entry):
     compute_capability: Annotated[str, Field(pattern=r"^([0-9]{1,2}\.[0-9])?$")] = ""
     """CUDA's, of an NVIDIA device."""
     memory: Quantity | None = None
-    """Of one device; absent where device memory is node memory."""
+    """Of one device, as its driver reports it. Of a unified one, the module's: what can be granted is the node's."""
     unified: bool = False
     """Whether the device's memory is the node's."""
     labels: Mapping[LabelKey, str | tuple[str, ...]] = {}
@@ -148,7 +165,7 @@ class Profile(Entry):
     """Extended resources by which device plugins advertise it; none: it is reached through the runtime alone."""
     sharing: Annotated[tuple[Mechanism, ...], Field(min_length=1)]
     """Mechanisms that the hardware and its device plugin really support, the preferred first."""
-    unsupported: Mapping[Mechanism, str] = {}
+    unsupported: Mapping[Expected, str] = {}
     """Mechanisms that one might expect and that it cannot do, with the reason in a sentence."""
     partitions: Partitions | None = None
     overhead: Quantity = "0"
@@ -158,12 +175,7 @@ class Profile(Entry):
     stacks: Annotated[tuple[Stack, ...], Field(min_length=1)]
     """Tried in order against the machine's software."""
 
-    @field_validator("memory", "overhead")
-    @classmethod
-    def _parseable(cls, value: str | None) -> str | None:
-        if value is not None:
-            to_mib(value)
-        return value
+    _quantities = field_validator("memory", "overhead")(_readable)
 
     def answers_to(self, word: str) -> bool:
         """Whether a variant's or a slice's word means this profile: its name, its family, or "*", any accelerator."""
@@ -178,6 +190,11 @@ class Profile(Entry):
     def node_memory(self) -> bool:
         """Whether what is granted of it is the node's own memory."""
         return self.unified or self.is_cpu
+
+    @property
+    def memory_mib(self) -> int | None:
+        """Memory of one device, MiB; None where nothing is said of it."""
+        return None if self.memory is None else to_mib(self.memory)
 
     @property
     def overhead_mib(self) -> int:
