@@ -109,19 +109,22 @@ def model(
     variants: list[dict[str, Any]] | None = None,
     created: int = 0,
     serving: dict[str, Any] | None = None,
+    slice_ref: str = "",
+    namespace: str = "ns",
     **placement: Any,
 ) -> InferenceModel:
     default = [{"name": "any", "accelerators": list(accelerators)}]
     source = {"uri": "https://models/x", "sha256": "0" * 64}
     return InferenceModel.model_validate(
         {
-            "metadata": {"name": name, "namespace": "ns", "uid": f"uid-{name}", "creationTimestamp": moment(created)},
+            "metadata": {"name": name, "namespace": namespace, "uid": f"uid-{name}", "creationTimestamp": moment(created)},
             "spec": {
                 "variants": [{"format": "python", "source": source, **each} for each in variants or default],
                 "slice": {"memory": memory, "compute": compute, "isolation": isolation},
                 "replicas": replicas,
                 "placement": placement,
                 "serving": serving or {},
+                **({"sliceRef": {"name": slice_ref}} if slice_ref else {}),
             },
         }
     )
@@ -137,6 +140,7 @@ def world(
     models: Iterable[InferenceModel] = (),
     slices: Iterable[GPUSlice] = (),
     edges: Iterable[EdgeNode] = (),
+    **more: Any,
 ) -> Snapshot:
     """A snapshot in which every node has an EdgeNode, an empty one where none is given."""
     nodes = tuple(nodes)
@@ -147,26 +151,28 @@ def world(
         edge_nodes={each.name: edge(each.name) for each in nodes} | given,
         slices={each.metadata.key: each for each in slices},
         models={each.metadata.key: each for each in models},
+        **more,
     )
 
 
 def apply(snapshot: Snapshot, plan: Plan, *, minute: int = 1, started: bool = True) -> Snapshot:
     """The snapshot after the plan was carried out, every pod has come up, and what was deleted has ended."""
     slices, pods, deployments = dict(snapshot.slices), dict(snapshot.pods), dict(snapshot.deployments)
+    for key, reserved in plan.slices.items():
+        slices[key] = slices[key].model_copy(update={"status": GPUSliceStatus(allocation=reserved.allocation)})
+    left = [(key[0], name) for key, its in plan.models.items() for name in (*its.releases, *its.vacated)]
+    for at in [*left, *plan.orphans]:
+        pods.pop(at, None)
+        deployments.pop(at, None)
     for key, its in plan.models.items():
         for name in its.releases:
-            gone = (key[0], name)
-            slices.pop(gone, None)
-            pods.pop(gone, None)
-            deployments.pop(gone, None)
+            slices.pop((key[0], name), None)
         for assignment in its.assignments:
             at = (key[0], assignment.slice)
             slices[at] = bound(snapshot, key, assignment, slices.get(at), minute=minute, started=started)
             deployments[at] = DeploymentFacts(*at, "", assignment.slice, key[1], "r1", granted(slices[at]))
             if started:
-                pods[at] = pod(at, granted(slices[at]))
-    for key, reserved in plan.slices.items():
-        slices[key] = slices[key].model_copy(update={"status": GPUSliceStatus(allocation=reserved.allocation)})
+                pods[at] = pod(at, granted(slices[at]), model=key[1])
     return replace(snapshot, slices=slices, pods=pods, deployments=deployments)
 
 
@@ -195,6 +201,8 @@ def bound(
     times: dict[str, Any] = {"bound_at": allocation.bound_at or moment(minute)}
     if started:
         times["started_at"] = allocation.started_at or moment(minute)
+    if existing is not None and not existing.metadata.owner_references and not assignment.asked:
+        return existing.model_copy(update={"status": GPUSliceStatus(allocation=allocation.model_copy(update=times))})
     owner = {
         "kind": "InferenceModel",
         "name": model_key[1],

@@ -7,8 +7,8 @@ from littoral.placement.nodes import NodeView
 def lost(node: NodeView, allocation: Allocation) -> str:
     """That the allocation's device is not there any more, in a sentence; empty where it is, or where nobody can say.
 
-    A device may go by another name than when it was bound, as when a second one of its kind was added. Whether a
-    capacity of 0 is but a plugin's restart is judged where Nodes are read (littoral.accelerators.capacity).
+    A device may go by another name than when it was bound, as when a second one of its kind was added; where HAMi
+    shares, each card has a name for good. Whether a capacity of 0 is but a plugin's restart is judged where Nodes are read (littoral.accelerators.capacity).
     """
     facts = node.facts
     if facts is None or node.edge is None or node.presence != "Connected":
@@ -16,7 +16,7 @@ def lost(node: NodeView, allocation: Allocation) -> str:
     names = [name for name in allocation.resources if "/" in name]
     known = any(
         device.id == allocation.device
-        or (not device.uuid and (device.profile.name == allocation.profile or device.resource in names))
+        or (allocation.provider != "hami" and (device.profile.name == allocation.profile or device.resource in names))
         for device in node.discovery.devices
     )
     if not known:

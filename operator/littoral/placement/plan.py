@@ -11,28 +11,32 @@ was carried out gives itself again. Its passes, in this order, each over the mod
 5. what is missing, older models first: it goes to the best place. Then what stays but cannot have there what is asked
    of it now: it is bound elsewhere as well, where that can be.
 
-What served and may not stay is leaving: it serves on until as many others have started as are wanted. What is released
+What served and may not stay is leaving: it serves on until as many others answer as are wanted. What is released
 stays charged: its memory is free when it has ended, not when somebody decides that it should.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Final
 
 from littoral.api.group import LABEL_NODE
 from littoral.api.inferencemodel import InferenceModel
 from littoral.placement import filters, priorities, reasons, references, reservations
+from littoral.placement.groups import Group, compose, group_named, group_of, shares, unit_key
 from littoral.placement.market import Market, Place
 from littoral.placement.references import Reference
 from littoral.placement.replicas import Replica, Triage, free_name
 from littoral.placement.results import Assignment, DeviceLoad, ModelPlan, Move, NodePlan, Plan, SlicePlan
 from littoral.placement.seeker import Seeker
 from littoral.placement.snapshot import Key, Snapshot
-from littoral.placement.staying import quit_reservation, stay, triage
+from littoral.placement.staying import disband, joined, quit_reservation, stay, triage
 from littoral.placement.wants import demand
 from littoral.placement.world import World
 from littoral.slicing.provider import Refusal
 
 __all__ = ["Assignment", "DeviceLoad", "ModelPlan", "Move", "NodePlan", "Plan", "SlicePlan", "plan", "why_not"]
+
+_NO_GROUPS: Final[Mapping[Key, Group]] = {}
 
 
 def plan(snapshot: Snapshot) -> Plan:
@@ -49,18 +53,25 @@ def why_not(snapshot: Snapshot, model: Key) -> tuple[tuple[str, Refusal], ...]:
     world = World(snapshot)
     _plan(world)
     market = Market(world.nodes, world.ledger, world.chooser)
-    return tuple(market.refusals(ask(world, wanted)).items())
+    shared, groups = group_of(wanted), compose(_due(snapshot))
+    if shared in groups and model not in groups[shared].mismatched:
+        wanted = groups[shared].unit
+    return tuple(market.refusals(ask(world, wanted, groups)).items())
 
 
-def ask(world: World, model: InferenceModel) -> filters.Ask:
-    """What a replica of the model asks."""
-    asked = world.chooser.same(demand(model))
+def ask(world: World, model: InferenceModel, groups: Mapping[Key, Group] = _NO_GROUPS) -> filters.Ask:
+    """What a replica of the model, or of the unit of one of these groups, asks."""
+    shared = group_named(model.metadata.name)
+    wanted = demand(model) if shared is None else groups[model.metadata.namespace, shared].demand
+    asked = world.chooser.same(wanted)
     return filters.ask(model, asked, world.snapshot.namespace(model.metadata.namespace))
 
 
 def _plan(world: World) -> Plan:
     market = Market(world.nodes, world.ledger, world.chooser)
-    drafts = [_Draft(model, ask(world, model)) for model in _due(world.snapshot)]
+    due = _due(world.snapshot)
+    groups = compose(due)
+    drafts = [_Draft(each, ask(world, each, groups)) for each in _tenants(world.snapshot, due, groups)]
     for draft in drafts:
         draft.triage = triage(world, draft.model, draft.asked)
     # Figures that change in place come before anything new: a replica must not lose its own node to a newcomer.
@@ -68,8 +79,52 @@ def _plan(world: World) -> Plan:
         _keep(world, draft)
     slices = reservations.plans(world, market)
     _refer(world, drafts, slices)
-    models = {draft.model.metadata.key: _complete(world, market, draft) for draft in drafts}
-    return Plan(models, slices, {name: _node(world, name) for name in world.nodes}, _orphans(world))
+    plans = {draft.model.metadata.key: _complete(world, market, draft) for draft in drafts}
+    shared = {key: plans.pop(unit_key(key)) for key in groups}
+    for key, group in groups.items():
+        plans |= _shares(world, group, shared[key])
+    shared |= {key: _disbanded(world, key) for key in world.disbanded(groups)}
+    return Plan(plans, slices, {name: _node(world, name) for name in world.nodes}, _orphans(world), shared)
+
+
+def _tenants(snapshot: Snapshot, due: Iterable[InferenceModel], groups: Mapping[Key, Group]) -> list[InferenceModel]:
+    """Who has servers: the models by themselves, and in place of those that share one their groups' units."""
+    alone = [model for model in due if group_of(model) is None]
+    return sorted(
+        [*alone, *(group.unit for group in groups.values())],
+        key=lambda each: priorities.rank(each, snapshot.priorities),
+    )
+
+
+def _shares(world: World, group: Group, its: ModelPlan) -> dict[Key, ModelPlan]:
+    """The plan of each model of a group; what it had before it joined goes."""
+    found = {}
+    for key, mine in shares(group, its).items():
+        model = world.snapshot.models[key]
+        before = joined(world, model)
+        found[key] = replace(
+            mine,
+            releases=tuple(sorted(before.released)),
+            held=tuple(sorted(before.held)),
+            vacated=tuple(sorted(before.vacated)),
+            moves=(*mine.moves, *before.moves),
+        )
+    return found
+
+
+def _disbanded(world: World, key: Key) -> ModelPlan:
+    """The plan of a group that no model names any more: what it has goes."""
+    before = disband(world, key)
+    return ModelPlan(
+        wanted=0,
+        assignments=(),
+        releases=tuple(sorted(before.released)),
+        held=tuple(sorted(before.held)),
+        waiting=0,
+        reason="Disbanded",
+        message="no model names the group",
+        moves=before.moves,
+    )
 
 
 def _due(snapshot: Snapshot) -> list[InferenceModel]:
@@ -91,7 +146,7 @@ class _Draft:
     assignments: dict[str, Assignment] = field(default_factory=dict)
     """By slice."""
     serving: set[str] = field(default_factory=set)
-    """Slices among them whose server has started: what they serve, nothing that leaves need serve on."""
+    """Slices among them whose server answers: what they serve, nothing that leaves need serve on."""
     outgrown: list[tuple[Replica, str]] = field(default_factory=list)
     """Those that stay where what is asked of them now cannot be had, and why; the least dispensable first."""
     barred: Refusal | None = None
@@ -104,7 +159,7 @@ def _keep(world: World, draft: _Draft) -> None:
         name = replica.key[1]
         kept = stay(world, replica, draft.model.metadata.key, draft.asked)
         draft.assignments[name] = kept.assignment
-        if world.workloads.answered(replica.key, replica.allocation):
+        if world.workloads.ready(replica.key):
             draft.serving.add(name)
         if kept.outgrown:
             draft.outgrown.append((replica, kept.outgrown))
@@ -144,7 +199,9 @@ def _complete(world: World, market: Market, draft: _Draft) -> ModelPlan:
     for name in draft.triage.unbound:
         if name not in draft.assignments:
             draft.triage.released[name] = Move(name, "", "it never got a place and is not needed")
-    leaving = draft.triage.dismiss(max(0, wanted - len(draft.serving) - len(draft.triage.held)))
+    namespace = draft.model.metadata.namespace
+    serving = len(draft.serving) + sum(world.workloads.ready((namespace, name)) for name in draft.triage.held)
+    leaving = draft.triage.dismiss(max(0, wanted - serving))
     reason, message = _placed(draft, wanted, waiting, misses, len(leaving))
     return ModelPlan(
         wanted=wanted,
@@ -242,13 +299,15 @@ def _assign(draft: _Draft, place: Place) -> None:
         request=choice.spec,
         current=None,
         target=allocation,
+        members=choice.members,
+        left_out=choice.left_out,
     )
 
 
 def _placed(draft: _Draft, wanted: int, waiting: int, misses: dict[str, Refusal], leaving: int) -> tuple[str, str]:
     """(reason, message) for the condition Placed."""
     also = f"; {len(draft.triage.held)} to go when their nodes are back" if draft.triage.held else ""
-    also += f"; {leaving} to go when others have started" if leaving else ""
+    also += f"; {leaving} to go when others answer" if leaving else ""
     if waiting:
         reason, why = reasons.summary(misses) if draft.barred is None else (draft.barred.reason, draft.barred.message)
         return reason, f"{waiting} of {wanted} waiting: {why}{also}"

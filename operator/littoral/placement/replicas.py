@@ -19,11 +19,17 @@ from littoral.placement.variants import Choice
 from littoral.slicing.provider import Refusal
 
 _NEVER = datetime.max.replace(tzinfo=UTC)
+_LONGEST_PREFIX = 54
+"""A slice's name is the value of a label."""
 
 
-def slice_name(model: str, node: str, ordinal: int) -> str:
-    """The name of a model's nth slice on a node: the node is part of its identity, for it is never bound to another."""
-    return f"{model}-{sha256(f'{node}/{ordinal}'.encode()).hexdigest()[:8]}"
+def slice_name(owner: str, node: str, ordinal: int) -> str:
+    """The name of a model's or group's nth slice on a node: the node is part of its identity, for it is never bound to
+    another. A group's unit has a slash in its name: its slices never have the names of a model's.
+    """
+    _, slash, name = owner.rpartition("/")
+    seed = f"{owner}/{node}/{ordinal}" if slash else f"{node}/{ordinal}"
+    return f"{name[:_LONGEST_PREFIX]}-{sha256(seed.encode()).hexdigest()[:8]}"
 
 
 def seniority(metadata: Metadata) -> tuple[datetime, Key]:
@@ -65,10 +71,6 @@ class Workloads:
     def started(self, key: Key, allocation: Allocation) -> bool:
         """Whether its server was ready once, or may have been: a start that nobody noted shows in its pods."""
         return allocation.started_at is not None or any(_ran(pod) for pod in self._pods.get(key, ()))
-
-    def answered(self, key: Key, allocation: Allocation) -> bool:
-        """Whether its server is known to have been ready: good enough for another to go in its favour."""
-        return allocation.started_at is not None or self.ready(key)
 
     def ready(self, key: Key, model: str = "") -> bool:
         """Whether it answers, or did when its node was last seen; with `model`, whether that is what answers."""
@@ -169,15 +171,16 @@ class Triage:
 def trim(triage: Triage, wanted: int, workloads: Workloads) -> None:
     """Order what is kept, and let go what is too many.
 
-    What is asked for no more goes first, of that what cannot change where it is; then what can be had back at once,
-    what never started, and the youngest.
+    What is asked for no more goes first, of that what cannot change where it is; then what does not answer, what can
+    be had back at once, what never started, and the youngest.
     """
 
-    def reluctance(replica: Replica) -> tuple[bool, bool, bool, bool, float, str]:
+    def reluctance(replica: Replica) -> tuple[bool, bool, bool, bool, bool, float, str]:
         owed = replica.node.presence == "Offline" and workloads.existed(replica.key, replica.allocation)
         started = workloads.started(replica.key, replica.allocation)
         young = -age(replica.slice, replica.allocation).timestamp()
-        return not replica.outgrown, not replica.outdated, owed, started, young, replica.key[1]
+        ready = workloads.ready(replica.key)
+        return not replica.outgrown, not replica.outdated, ready, owed, started, young, replica.key[1]
 
     ordered = sorted(triage.kept, key=reluctance)
     excess = max(0, len(ordered) - wanted)
