@@ -11,6 +11,15 @@ from littoral.accelerators.discovery import selected
 from littoral.api.workload import NodeFacts
 
 SHARED = "nvidia.com/gpu.shared"
+TELL = "set the Node label littoral.dev/profile, or spec.accelerators of the EdgeNode"
+TEGRA = (
+    "the Node label feature.node.kubernetes.io/cpu-model.vendor_id=NVIDIA says that it is a Jetson, but not which: "
+    "TELL; `littoral node probe n` finds out"
+)
+CARD = (
+    "the Node label feature.node.kubernetes.io/pci-10de.present=true says that it has a card of NVIDIA's, but not "
+    "which: run NVIDIA's device plugin with gpu-feature-discovery there, or TELL"
+)
 
 
 class TestWithoutAContradiction:
@@ -186,46 +195,31 @@ class TestWhatNoLabelExplains:
         [
             (
                 facts(units={"huawei.com/Ascend310": 4}),
-                "the Node advertises huawei.com/Ascend310, but no label tells whether it is a a310 or a a310b: set the "
-                "Node label littoral.dev/profile, or spec.accelerators of the EdgeNode",
+                "the Node advertises huawei.com/Ascend310, but no label tells whether it is a310 or a310b: TELL",
             ),
             (  # MindCluster's own label says 310 of both
                 facts({"accelerator": "huawei-Ascend310"}, {"huawei.com/Ascend310": 4}),
-                "the Node advertises huawei.com/Ascend310, but no label tells whether it is a a310 or a a310b: set the "
-                "Node label littoral.dev/profile, or spec.accelerators of the EdgeNode",
+                "the Node advertises huawei.com/Ascend310, but no label tells whether it is a310 or a310b: TELL",
             ),
             (
                 facts(units={GPU: 1, SHARED: 0}),
-                "the Node advertises nvidia.com/gpu, but no label tells which of 5 profiles it is: set the Node label "
-                "littoral.dev/profile, or spec.accelerators of the EdgeNode",
+                "the Node advertises nvidia.com/gpu, but no label tells which of 6 profiles it is: TELL",
             ),
             (
                 facts({"nvidia.com/gpu.product": "NVIDIA-L4"}, {GPU: 1}, architecture="arm64"),
-                "the Node advertises nvidia.com/gpu, but no label says that it is a orin: set the Node label "
-                "littoral.dev/profile, or spec.accelerators of the EdgeNode",
+                "the Node advertises nvidia.com/gpu, but no label says that it is orin: TELL",
             ),
             (
                 facts({"nvidia.com/gpu.product": "NVIDIA-L4"}, {GPU: 1}, architecture="amd64"),
-                "the Node advertises nvidia.com/gpu, but no profile of the catalogue fits its labels: set the Node "
-                "label littoral.dev/profile, or spec.accelerators of the EdgeNode",
+                "the Node advertises nvidia.com/gpu, but no profile of the catalogue fits its labels: TELL",
             ),
-            (
-                facts({"feature.node.kubernetes.io/cpu-model.vendor_id": "NVIDIA"}),
-                "the Node label feature.node.kubernetes.io/cpu-model.vendor_id=NVIDIA says that it is a Jetson, but "
-                "not which: set the Node label littoral.dev/profile, or spec.accelerators of the EdgeNode; `littoral "
-                "node probe n` finds out",
-            ),
-            (
-                facts({"feature.node.kubernetes.io/pci-10de.present": "true"}),
-                "the Node label feature.node.kubernetes.io/pci-10de.present=true says that it has a card of NVIDIA's, "
-                "but not which: run NVIDIA's device plugin with gpu-feature-discovery there, or set the Node label "
-                "littoral.dev/profile, or spec.accelerators of the EdgeNode",
-            ),
+            (facts({"feature.node.kubernetes.io/cpu-model.vendor_id": "NVIDIA"}), TEGRA),
+            (facts({"feature.node.kubernetes.io/pci-10de.present": "true"}), CARD),
         ],
     )
     def test_what_several_profiles_go_by(self, node: NodeFacts, message: str) -> None:
         assert [device.id for device in found(node).devices] == ["cpu"]
-        assert reason(node) == ("False", "AmbiguousDevice", message)
+        assert reason(node) == ("False", "AmbiguousDevice", message.replace("TELL", TELL))
 
     @pytest.mark.parametrize(
         ("node", "spec", "profile"),

@@ -87,6 +87,8 @@ def shown(inquiry: Inquiry) -> list[Claim]:
         for profile in hami.profiles(inquiry):
             taken.update(_names(profile))
             claims.append(Claim(profile, 0, 0, f"Node annotation {hami.REGISTER}"))
+        if hami.registered(node):
+            taken.add(hami.RESOURCE)
     return claims + _advertised(inquiry, taken)
 
 
@@ -161,9 +163,9 @@ def _which(candidates: tuple[Profile, ...]) -> str:
     if not names:
         return "no profile of the catalogue fits its labels"
     if len(names) == 1:
-        return f"no label says that it is a {names[0]}"
+        return f"no label says that it is {names[0]}"
     if len(names) <= _MANY:
-        return f"no label tells whether it is a {' or a '.join(names)}"
+        return f"no label tells whether it is {' or '.join(names)}"
     return f"no label tells which of {len(names)} profiles it is"
 
 

@@ -27,6 +27,8 @@ CORDON: Final = "hami.io/device-cordon"
 RESOURCE: Final = "nvidia.com/gpu"
 _CORE_MODE: Final = "hami-core"
 _FIELDS: Final = {7, 9}
+_UUID: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
+"""GPU-8dcd427f-…: it goes into annotations of pods."""
 _LARGEST: Final = 2**31 - 1
 
 
@@ -60,6 +62,9 @@ def registered(node: NodeFacts) -> bool:
 def parse(text: str) -> tuple[Card, ...]:
     """The cards of a register, in the order of their index. Raises ValueError where it cannot be read."""
     cards = _from_json(text) if text.lstrip().startswith("[") else _from_fields(text)
+    for card in cards:
+        if not _UUID.fullmatch(card.uuid):
+            raise ValueError(f"{card.uuid[:64]!r} is no id of a card")
     if len({card.index for card in cards}) < len(cards):  # the oldest encoding has none
         cards = [replace(card, index=number) for number, card in enumerate(cards)]
     return tuple(sorted(cards, key=lambda card: (card.index, card.uuid)))
@@ -100,7 +105,7 @@ def cards(inquiry: Inquiry) -> tuple[Card, ...]:
     """The node's cards; none, with a sentence, where the register cannot be read."""
     try:
         return parse(inquiry.node.annotations.get(REGISTER, ""))
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:  # as JSON may be nested, or 1e999
         inquiry.problem(
             "RegisterUnreadable",
             f"the Node annotation {REGISTER} cannot be read ({error}), so nothing new is placed on its cards: see "
@@ -208,15 +213,16 @@ def _trouble(card: Card, node: NodeFacts) -> Problem | None:
 
 def _compared(claims: list[Claim], found: list[Device], inquiry: Inquiry) -> None:
     """Note where the Node and the declaration differ from the register."""
-    for claim in claims:
+    there = cards(inquiry)
+    for claim in claims if there else ():
         its = [device for device in found if device.profile.name == claim.profile.name]
         if claim.declared and claim.count != len(its):
             inquiry.mismatch(
                 f"{DECLARATION} declares {claim.count} x {claim.profile.name}, but {REGISTER} has {len(its)}",
                 "correct `count`, or see why HAMi's device plugin does not register them all",
             )
-        pods = {card.pods for card in cards(inquiry)}
-        if claim.shares and pods and pods != {claim.shares}:
+        pods = {card.pods for card in there}
+        if claim.shares and pods != {claim.shares}:
             shown = f"HAMi lets {' or '.join(map(str, sorted(pods)))} pods on each card"
             inquiry.not_configured(claim.profile, "hami", claim.shares, shown)
     if found and not inquiry.node.resources.get(RESOURCE):

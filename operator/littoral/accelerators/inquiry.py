@@ -98,7 +98,7 @@ class Inquiry:
     def unsupported(self, profile: Profile, mechanism: str) -> None:
         """Somebody shares the device in a way that it, or Littoral, does not know."""
         known = ", ".join(profile.sharing)
-        generic = f"a {profile.name} cannot be shared by {mechanism}; the catalogue lists {known}"
+        generic = f"{profile.name} cannot be shared by {mechanism}; the catalogue lists {known}"
         reason = next((why for name, why in profile.unsupported.items() if name == mechanism), generic)
         self.problem("SharingUnsupported", reason)
 
@@ -143,5 +143,9 @@ def _remedy(node: NodeFacts, mechanism: Mechanism, shares: int) -> str:
             )
         case "share-dev-count":
             return f"start ascend-device-plugin with -shareDevCount={replicas}"
+        case "runtime":
+            return "have no device plugin run there"
+        case "whole":
+            return "have the device plugin not share them"
         case _:
-            return "have the device plugin do what is declared"
+            return f"have the device plugin advertise {replicas} units for each device"

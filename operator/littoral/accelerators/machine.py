@@ -25,7 +25,7 @@ def device(
 ) -> Device:
     """A device of a claim, with what follows from the machine; `more` are the other fields of Device.
 
-    `source` is what was concluded beyond the claim's own source; `reported` the memory that the device says it has, MiB.
+    `source` is what was concluded beyond the claim's own source; `reported` the memory that it says it has, MiB.
     """
     profile = claim.profile
     platform = inquiry.catalogue.platform(profile, installed(inquiry, profile))

@@ -5,12 +5,14 @@ each there are, not on which chip, nor how many chips were split; whole chips of
 own resource. The least number of chips that can hold what is advertised is what is concluded, unless declared.
 """
 
+from collections import Counter
 from collections.abc import Mapping
 
-from littoral.accelerators import machine, plugin
+from littoral.accelerators import machine, packing, plugin
 from littoral.accelerators.device import Device
 from littoral.accelerators.inquiry import DECLARATION, Claim, Inquiry
-from littoral.accelerators.profile import Partitions, Profile, Template
+from littoral.accelerators.packing import Vector
+from littoral.accelerators.profile import Partitions, Profile
 from littoral.api.quantity import to_mib
 from littoral.api.workload import NodeFacts
 
@@ -57,7 +59,7 @@ def devices(claim: Claim, inquiry: Inquiry) -> list[Device]:
             f"split into {_words(partitions)}" if partitions else "",
             count=count,
             units=sum(partitions.values()),
-            templates=partitions,
+            templates=partitions or dict.fromkeys((each.name for each in _partitions(profile).templates), 0),
         )
     ]
     if whole:
@@ -94,29 +96,12 @@ def _partitions(profile: Profile) -> Partitions:
 
 
 def chips(profile: Profile, partitions: Mapping[str, int]) -> int:
-    """The least number of chips that can hold these partitions: first fit, the largest first, on every axis.
-
-    That is the least for the sizes of a 310P, which divide one another (tested against all ways to place them); where a
-    user's own templates do not, it may be one chip more, and `count` corrects it.
-    """
+    """The least number of chips that can hold these partitions, each whole on one."""
     its = _partitions(profile)
-    room = (its.cores, its.cpus, to_mib(profile.memory or "0"))
-    sizes = {template.name: _size(template) for template in its.templates}
-    wanted = sorted((sizes[name] for name, units in partitions.items() for _ in range(units)), reverse=True)
-    free: list[tuple[int, int, int]] = []
-    for size in wanted:
-        for number, left in enumerate(free):
-            if all(has >= takes for has, takes in zip(left, size, strict=True)):
-                free[number] = _less(left, size)
-                break
-        else:
-            free.append(_less(room, size))
-    return len(free)
-
-
-def _size(template: Template) -> tuple[int, int, int]:
-    return template.cores, template.cpus, template.memory_mib
-
-
-def _less(left: tuple[int, int, int], size: tuple[int, int, int]) -> tuple[int, int, int]:
-    return left[0] - size[0], left[1] - size[1], left[2] - size[2]
+    chip = Vector(its.cores, to_mib(profile.memory or "0"), its.cpus)
+    sizes = {each.name: Vector(each.cores, each.memory_mib, each.cpus) for each in its.templates}
+    things: Counter[Vector] = Counter()
+    for name, units in partitions.items():
+        things[sizes[name]] += units
+    most = sum(things.values())  # one each
+    return next((count for count in range(most) if packing.fits(chip, count, things)), most)

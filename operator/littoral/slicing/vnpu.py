@@ -21,12 +21,13 @@ virtualNPU): both are placement's to keep.
 from collections import Counter
 from typing import Final
 
+from littoral.accelerators import packing
 from littoral.accelerators.device import Device
+from littoral.accelerators.packing import Vector
 from littoral.accelerators.profile import Partitions, Template
 from littoral.api.gpuslice import Isolation
 from littoral.api.quantity import short_mib
-from littoral.slicing import packing, refusals
-from littoral.slicing.packing import Vector
+from littoral.slicing import refusals
 from littoral.slicing.pod import patch
 from littoral.slicing.provider import DevicePicker, DeviceState, Grant, Refusal, Request
 

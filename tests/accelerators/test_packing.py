@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from littoral.slicing import packing
-from littoral.slicing.packing import Vector, fits
+from littoral.accelerators import packing
+from littoral.accelerators.packing import Vector, fits
 
 CHIP = Vector(8, 24, 7)
 SIZES = [Vector(1, 3, 1), Vector(2, 6, 2), Vector(2, 6, 1), Vector(4, 12, 4), Vector(4, 12, 3)]
