@@ -138,15 +138,15 @@ def test_what_is_assumed_counts_until_it_is_forgotten() -> None:
     assert store.values(kinds.SLICES)[KEY].status.allocation is not None
     store.forget(kinds.SLICES, KEY)
     assert not allocated(store)
-    assert list(store.of_model(kinds.SLICES, ("line", "plate"))) == ["s1"]
+    assert list(store.of_owner(kinds.SLICES, ("line", "plate"))) == ["s1"]
 
 
 def test_an_assumed_object_that_was_never_made_leaves_nothing() -> None:
     store = Store()
     store.assume(kinds.SLICES, KEY, GPUSlice.model_validate(slice_(5)))
-    assert list(store.of_model(kinds.SLICES, ("line", "plate"))) == ["s1"]
+    assert list(store.of_owner(kinds.SLICES, ("line", "plate"))) == ["s1"]
     store.forget(kinds.SLICES, KEY)
-    assert store.of_model(kinds.SLICES, ("line", "plate")) == {}
+    assert store.of_owner(kinds.SLICES, ("line", "plate")) == {}
     assert store.values(kinds.SLICES) == {}
 
 
@@ -352,7 +352,7 @@ def test_the_indices_are_what_a_look_at_everything_finds(history: list[tuple[str
     slices, pods = store.values(kinds.SLICES), store.values(kinds.PODS)
     for owner in ("m1", "m2"):
         naive = {key[1] for key, one in slices.items() if one.metadata.owner("InferenceModel") == owner}
-        assert set(store.of_model(kinds.SLICES, ("line", owner))) == naive
+        assert set(store.of_owner(kinds.SLICES, ("line", owner))) == naive
         assert {one.name for one in store.pods_of(("line", owner))} == {
             p.name for p in pods.values() if p.slice == owner
         }

@@ -14,7 +14,7 @@ from kubernetes.utils import FailToCreateError, create_from_dict
 from tests.triton.conftest import Json, make_allocation, make_frozen, make_model, make_platform
 
 from littoral.controller.drift import first_difference
-from littoral.triton import deployment, revision, service, storage
+from littoral.triton import deployment, metadata, revision, service, storage
 from rig.controlplane import ControlPlane
 from rig.kube import client
 from rig.waiting import until
@@ -63,13 +63,12 @@ def manifests(namespace: Any) -> dict[str, Json]:
     cpu = make_platform(name="cpu", family="cpu", sharing=["cpu"])
     frozen = make_frozen(model)
     slice_uid = str(uuid.uuid4())
+    owner = metadata.alone(model.metadata)
     return {
-        "ControllerRevision": revision.controller_revision(model, frozen),
-        "Deployment on a counted device": deployment.build(
-            "plate-x7k2", slice_uid, name, "plate", frozen, make_allocation()
-        ),
+        "ControllerRevision": revision.controller_revision(owner, frozen),
+        "Deployment on a counted device": deployment.build("plate-x7k2", slice_uid, owner, frozen, make_allocation()),
         "Deployment on node memory": deployment.build(
-            "plate-y8m3", slice_uid, name, "plate", make_frozen(model, cpu), make_allocation(resources={}), "plate-0"
+            "plate-y8m3", slice_uid, owner, make_frozen(model, cpu), make_allocation(resources={}), "plate-0"
         ),
         "Service": service.build(model),
         "PersistentVolume": storage.persistent_volume(name, uid),

@@ -10,17 +10,18 @@ from tests.triton.conftest import Json, make_allocation, make_frozen, make_model
 from littoral.api import group
 from littoral.api.gpuslice import Allocation
 from littoral.controller.kinds import parse_grant
-from littoral.triton import deployment, revision
+from littoral.triton import deployment, metadata, revision
 from littoral.triton.revision import Frozen
 
 GOLDEN = Path(__file__).parent / "golden"
+OWNER = metadata.alone(make_model().metadata)
 
 
 def build(
     frozen: Frozen | None = None, allocation: Allocation | None = None, name: str = "plate-x7k2", previous: str = ""
 ) -> Json:
     return deployment.build(
-        name, f"{name}-uid", "line", "plate", frozen or make_frozen(), allocation or make_allocation(), previous
+        name, f"{name}-uid", OWNER, frozen or make_frozen(), allocation or make_allocation(), previous
     )
 
 
@@ -177,7 +178,7 @@ class TestStability:
         assert frozen.template == before
 
     def test_survives_storage_in_a_controller_revision(self) -> None:
-        stored = json.loads(json.dumps(revision.controller_revision(make_model(), make_frozen()), sort_keys=True))
+        stored = json.loads(json.dumps(revision.controller_revision(OWNER, make_frozen()), sort_keys=True))
 
         assert build(frozen=revision.read(stored)) == build()
 

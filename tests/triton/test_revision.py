@@ -13,7 +13,7 @@ from tests.triton.conftest import Json, make_frozen, make_model, make_platform
 
 from littoral.api import group
 from littoral.api.inferencemodel import InferenceModel
-from littoral.triton import revision
+from littoral.triton import metadata, revision
 from littoral.triton.errors import Unservable
 
 
@@ -176,7 +176,7 @@ class TestFreeze:
 class TestControllerRevision:
     @pytest.fixture
     def manifest(self) -> Json:
-        return revision.controller_revision(make_model(), make_frozen(number=3))
+        return revision.controller_revision(metadata.alone(make_model().metadata), make_frozen(number=3))
 
     def test_belongs_to_the_model(self, manifest: Json) -> None:
         assert (manifest["apiVersion"], manifest["kind"]) == ("apps/v1", "ControllerRevision")

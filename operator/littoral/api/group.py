@@ -44,6 +44,8 @@ ANNOTATION_PREVIOUS: Final = f"{GROUP}/previous-revision"
 
 FETCH_CONTAINER: Final = "fetch"
 SERVER_CONTAINER: Final = "triton"
+MODEL_CONTAINER_PREFIX: Final = "model-"
+"""Of a shared server: before the name of the model that a container stands for."""
 
 CACHE_HOST_PATH: Final = "/var/lib/littoral"
 """On every node: one folder for each namespace below `namespaces/`, named by the namespace's UID."""

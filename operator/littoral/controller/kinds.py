@@ -174,6 +174,12 @@ def _container(statuses: list[Body] | None, name: str) -> ContainerFacts:
     )
 
 
+def _model_containers(statuses: list[Body] | None) -> dict[str, ContainerFacts]:
+    """The containers that stand for the models of a shared server, by the models' names."""
+    names = [status["name"] for status in statuses or () if status["name"].startswith(group.MODEL_CONTAINER_PREFIX)]
+    return {name.removeprefix(group.MODEL_CONTAINER_PREFIX): _container(statuses, name) for name in names}
+
+
 def _pod(body: Body) -> PodFacts:
     meta, spec, status = body["metadata"], body.get("spec", {}), body.get("status", {})
     labels, annotations = meta.get("labels") or {}, meta.get("annotations") or {}
@@ -201,6 +207,7 @@ def _pod(body: Body) -> PodFacts:
         unlimited=_unlimited(grant, annotations, spec),
         reported=hami.reported(annotations),
         created=_time(meta.get("creationTimestamp")),
+        model_containers=_model_containers(status.get("containerStatuses")),
     )
 
 

@@ -1,33 +1,17 @@
-"""One visit to one InferenceModel: gather what is there, decide, write what differs, say how it is.
-
-The order of the writes is the safety of the whole: a slice is bound before anything runs on it, a revision is frozen
-before a Deployment uses it, the time of a cutover is written before the cutover. Between any two of them the process
-may die; the next visit goes on from what the API server holds.
-
-One thing that goes wrong never holds up another: each phase is carried to its end, and the first failure is told.
-"""
+"""One visit to an InferenceModel that has servers of its own: they, and the Service that leads to them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 
-from littoral.api.inferencemodel import MAX_FAILED, InferenceModel
-from littoral.api.quantity import to_seconds
+from littoral.api.inferencemodel import InferenceModel
 from littoral.controller import kinds
-from littoral.controller.errors import Forbidden, Invalid
-from littoral.controller.kinds import Child, LiveDeployment
-from littoral.controller.namespace import Storage
-from littoral.controller.revisions import Revisions, fallbacks
-from littoral.controller.slices import Slices, reserved
-from littoral.controller.store import Store
-from littoral.controller.work import utcnow
-from littoral.controller.writer import NameConflictError, Writer, merge_patch, side_by_side
-from littoral.placement.results import Assignment, ModelPlan
-from littoral.triton import deployment, metadata, revision, rollout, service
-from littoral.triton.errors import Unservable
-from littoral.triton.revision import Frozen
-from littoral.triton.rollout import Decision, Replica, Step
+from littoral.controller.servers import Servers
+from littoral.controller.writer import Writer
+from littoral.placement.results import ModelPlan
+from littoral.triton import service
+from littoral.triton.rollout import Decision, Replica
 from littoral.triton.status import Problem
+from littoral.triton.tenant import Alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,192 +32,19 @@ class Visit:
 class Models:
     """Makes an InferenceModel's children what they should be."""
 
-    def __init__(self, store: Store, writer: Writer, *, slices: Slices, storage: Storage, revisions: Revisions) -> None:
-        self._store = store
+    def __init__(self, writer: Writer, servers: Servers) -> None:
         self._writer = writer
-        self._slices = slices
-        self._storage = storage
-        self._revisions = revisions
+        self._servers = servers
 
     async def visit(self, model: InferenceModel, plan: ModelPlan) -> Visit:
         """Do what is due now. What fails is in the visit, never raised."""
-        here = [a for a in plan.assignments if self._connected(a.node)]
-        self._slices.assume(model, here)  # before anything is awaited: a plan made meanwhile must see it
-        errors = await side_by_side(self._storage.ensure(model.metadata.namespace))
-        refused: list[Unservable] = []
-
-        async def freeze() -> None:
-            refused.extend(await self._revisions.freeze(model, here))
-
-        errors += await side_by_side(freeze(), *(self._slices.bound(model, a) for a in here))
-        frozen = self._revisions.frozen(model)
-        replicas = self._replicas(model, plan)
-        decision = self._decide(model, replicas, frozen)
-        if decision.failure is not None:
-            errors += await side_by_side(self._give_up(model, decision.failure))
-        errors += await side_by_side(*self._writes(model, replicas, decision, frozen), self._service(model))
-        errors += await side_by_side(
-            *(self._release(model, name) for name in plan.releases),
-            *(self._vacate(model, name) for name in plan.vacated),
-            *(self._slices.shown((model.metadata.namespace, a.slice), a.lost) for a in here),
-        )
-        replicas = self._replicas(model, plan)
-        errors += await side_by_side(
-            *(self._start(replica) for replica in replicas), self._revisions.forget_old(model, replicas)
-        )
-        problem, error = _sorted_out([*refused, *errors])
-        return Visit(model, plan, replicas, decision, self._revisions.given_up(model), problem, error)
+        found = await self._servers.visit(Alone(model), plan, beside=lambda: [self._service(model)])
+        return Visit(model, plan, found.replicas, found.decision, found.failed, found.problem, found.error)
 
     def gone(self, key: kinds.Key) -> None:
         """The model is no more: nothing is assumed for it."""
-        self._slices.settle(key, keep=())
-
-    # Gathering
-
-    def _connected(self, node: str) -> bool:
-        facts = self._store.node(node)
-        return facts is not None and facts.connected
-
-    def _replicas(self, model: InferenceModel, plan: ModelPlan) -> tuple[Replica, ...]:
-        return tuple(self._replica(model, assignment) for assignment in plan.assignments)
-
-    def _replica(self, model: InferenceModel, assignment: Assignment) -> Replica:
-        key = (model.metadata.namespace, assignment.slice)
-        bound = self._slices.get(key)
-        live = self._store.get(kinds.DEPLOYMENTS, key)
-        node = self._store.node(assignment.node)
-        variant = next(v for v in model.spec.variants if v.name == assignment.variant)
-        return Replica(
-            assignment=assignment,
-            wanted=revision.revision_name(model, variant, assignment.profile, assignment.stack),
-            allocation=None if bound is None or not bound.metadata.uid else bound.status.allocation,
-            deployment=live.facts if isinstance(live, LiveDeployment) else None,
-            pods=self._store.pods_of(key),
-            connected=node is not None and node.connected,
-            address=node.address if node is not None else "",
-            node_ready=node is not None and node.ready == "True",
-        )
-
-    def _decide(self, model: InferenceModel, replicas: tuple[Replica, ...], frozen: Mapping[str, Frozen]) -> Decision:
-        failed = self._revisions.given_up(model)
-        return rollout.decide(
-            replicas,
-            failed=failed,
-            fallback=fallbacks(frozen, failed),
-            paused=model.spec.paused,
-            timeout=to_seconds(model.spec.serving.startup_timeout),
-            now=utcnow(),
-        )
-
-    # Writing
-
-    def _writes(
-        self, model: InferenceModel, replicas: tuple[Replica, ...], decision: Decision, frozen: Mapping[str, Frozen]
-    ) -> list[Any]:
-        """The steps decided on, and for every other Deployment the repair of what somebody changed of it."""
-        steps = {step.slice: step for step in decision.steps}
-        writes = []
-        for replica in replicas:
-            step = steps.get(replica.assignment.slice)
-            if step is not None and step.revision in frozen:
-                writes.append(self._step(model, replica, step, frozen[step.revision]))
-            elif step is None and replica.deployment is not None and replica.deployment.revision in frozen:
-                mine = frozen[replica.deployment.revision]
-                writes.append(self._deploy(model, replica, mine, replica.deployment.previous))
-        return writes
-
-    async def _step(self, model: InferenceModel, replica: Replica, step: Step, frozen: Frozen) -> None:
-        """One change of a Deployment; the time of a cutover is written before it."""
-        bound = self._slices.get((model.metadata.namespace, step.slice))
-        if bound is None or not self._connected(replica.assignment.node):
-            return  # deleted or gone offline meanwhile: the plan sees to it
-        if step.kind == "Revert":
-            await self._slices.cut_over(bound, replace(replica.assignment, target=None))
-        elif step.kind == "Update":
-            await self._slices.cut_over(bound, replica.assignment)
-        await self._deploy(model, replica, frozen, step.previous)
-
-    async def _deploy(self, model: InferenceModel, replica: Replica, frozen: Frozen, previous: str) -> None:
-        """Make the Deployment what the revision and the slice's allocation say, unless its node is offline."""
-        key = (model.metadata.namespace, replica.assignment.slice)
-        bound, live = self._slices.get(key), self._store.get(kinds.DEPLOYMENTS, key)
-        if bound is None or not bound.metadata.uid or bound.status.allocation is None:
-            return
-        allocation = bound.status.allocation
-        if not self._connected(allocation.node):
-            return
-        if isinstance(live, Child) and live.metadata.deletion_timestamp is not None:
-            return  # made again when it is gone
-        # A slice that a user wrote outlives the model; the Deployment must not.
-        owners = metadata.owned_by_model(model.metadata) if key[1] == reserved(model) else None
-        await self._writer.ensure(
-            kinds.DEPLOYMENTS,
-            key,
-            (bound.metadata.uid, frozen.name, frozen.created, allocation, previous),
-            lambda: deployment.build(
-                key[1], bound.metadata.uid, key[0], model.metadata.name, frozen, allocation, previous, owners=owners
-            ),
-        )
+        self._servers.gone(key)
 
     async def _service(self, model: InferenceModel) -> None:
         key = model.metadata.key
         await self._writer.ensure(kinds.SERVICES, key, model.metadata.uid, lambda: service.build(model))
-
-    async def _release(self, model: InferenceModel, name: str) -> None:
-        """Delete a slice that is no longer wanted, unless its node went offline since the plan and it may run there."""
-        key = (model.metadata.namespace, name)
-        existing = self._slices.get(key)
-        if existing is None:
-            return
-        allocation = existing.status.allocation
-        runs = self._store.pods_of(key) or self._store.get(kinds.DEPLOYMENTS, key) is not None
-        may_run = allocation is not None and (allocation.started_at is not None or bool(runs))
-        node = "" if allocation is None else allocation.node
-        retired = self._store.node(node) is None and self._store.get(kinds.EDGENODES, ("", node)) is None
-        if not may_run or retired or self._connected(node):
-            await self._slices.release(existing)
-
-    async def _vacate(self, model: InferenceModel, name: str) -> None:
-        """Take the model's Deployment off a slice that is its user's, unless the node is offline."""
-        key = (model.metadata.namespace, name)
-        live, bound = self._store.get(kinds.DEPLOYMENTS, key), self._slices.get(key)
-        if not isinstance(live, LiveDeployment) or live.facts.model != model.metadata.name:
-            return
-        allocation = live.facts.grant if bound is None else bound.status.allocation
-        if allocation is None or self._connected(allocation.node):
-            await self._writer.delete(kinds.DEPLOYMENTS, key, uid=live.metadata.uid)
-
-    async def _give_up(self, model: InferenceModel, failure: rollout.Failed) -> None:
-        """Note the revision before anything is put back, so that neither this process nor another tries it again.
-
-        It stands in the model's status, not on the ControllerRevision: the API server refuses every patch of one whose
-        data it would print in another order than it was sent.
-        """
-        before = self._revisions.given_up(model)
-        kept = dict(list(before.items())[1 - MAX_FAILED :])
-        notes = {**kept, failure.revision: f"node {failure.node}: {failure.message}"[:1024]}
-        patch = {"failedRevisions": merge_patch(dict(model.status.failed_revisions), notes)}
-        await self._writer.patch_status(kinds.MODELS, model.metadata.key, patch, uid=model.metadata.uid)
-
-    async def _start(self, replica: Replica) -> None:
-        """Stamp the first time that a replica answers."""
-        pod, allocation = replica.pod, replica.allocation
-        if pod is None or not replica.ready or allocation is None or allocation.started_at is not None:
-            return
-        bound = self._slices.get((pod.namespace, replica.assignment.slice))
-        if bound is not None and replica.connected:
-            await self._slices.started(bound)
-
-
-def _sorted_out(errors: list[BaseException]) -> tuple[Problem | None, BaseException | None]:
-    """What to tell of a visit's failures, and what of them time may mend."""
-    problem = None
-    for error in errors:
-        if isinstance(error, Unservable):
-            problem = problem or Problem(error.reason, str(error), terminal=True)
-        elif isinstance(error, NameConflictError):
-            problem = problem or Problem("NameConflict", str(error))
-        elif isinstance(error, Forbidden | Invalid) and not error.namespace_terminating:
-            problem = problem or Problem("Refused", f"the API server refused a write: {error}"[:1024])
-    mendable = [error for error in errors if not isinstance(error, Unservable)]
-    return problem, mendable[0] if mendable else None

@@ -25,6 +25,7 @@ from littoral.controller.namespace import Storage
 from littoral.controller.reconcile import Reconciler, enqueue_all
 from littoral.controller.reservation import Reservations
 from littoral.controller.revisions import Revisions
+from littoral.controller.servers import Servers
 from littoral.controller.slices import Slices
 from littoral.controller.store import Store
 from littoral.controller.watch import watch
@@ -143,12 +144,12 @@ def _reconciler(
     storage = Storage(store, writer)
     catalogue = CatalogueInForce(store, events)
     revisions = Revisions(store, writer, catalogue=catalogue, fetch_image=settings.fetch_image)
-    models = Models(store, writer, slices=slices, storage=storage, revisions=revisions)
+    servers = Servers(store, writer, slices=slices, storage=storage, revisions=revisions)
     return Reconciler(
         store,
         queue,
         writer,
-        models=models,
+        models=Models(writer, servers),
         nodes=EdgeNodes(store, queue, writer, catalogue=catalogue, refusal_grace=settings.refusal_grace),
         storage=storage,
         reservations=Reservations(store, writer, slices),

@@ -1,4 +1,4 @@
-"""A model's ControllerRevisions: what its revisions were resolved to, frozen when first needed and read ever after."""
+"""A tenant's ControllerRevisions: what its revisions were resolved to, frozen when first needed and read ever after."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final
@@ -15,9 +15,10 @@ from littoral.triton import revision
 from littoral.triton.errors import Unservable
 from littoral.triton.revision import Frozen
 from littoral.triton.rollout import Replica
+from littoral.triton.tenant import Tenant
 
 _HISTORY: Final = 10
-"""Kept of a model beyond those in use, as Deployments keep ReplicaSets by default."""
+"""Kept of a tenant beyond those in use, as Deployments keep ReplicaSets by default."""
 
 
 class Revisions:
@@ -29,29 +30,30 @@ class Revisions:
         self._catalogue = catalogue
         self._fetch_image = fetch_image
 
-    def frozen(self, model: InferenceModel) -> dict[str, Frozen]:
-        """The model's revisions by name; one that cannot be read, being somebody else's, is none."""
+    def frozen(self, tenant: Tenant) -> dict[str, Frozen]:
+        """The tenant's revisions by name; one that cannot be read, being somebody else's, is none."""
         found = {}
-        for name, child in self._children(model).items():
+        for name, child in self._children(tenant).items():
             try:
                 found[name] = revision.read(child.live)
             except (KeyError, TypeError, ValueError):
                 continue
         return found
 
-    def given_up(self, model: InferenceModel) -> dict[str, str]:
+    def given_up(self, tenant: Tenant) -> dict[str, str]:
         """The revisions given up, with why, as the status remembers them; those that nothing keeps are forgotten."""
-        latest = self._store.get(kinds.MODELS, model.metadata.key)
-        noted = (latest if isinstance(latest, InferenceModel) else model).status.failed_revisions
-        kept = self._children(model)
+        noted: dict[str, str] = {}
+        for model in tenant.models:
+            latest = self._store.get(kinds.MODELS, model.metadata.key)
+            noted |= (latest if isinstance(latest, InferenceModel) else model).status.failed_revisions
+        kept = self._children(tenant)
         return {name: why for name, why in noted.items() if name in kept}
 
-    async def freeze(self, model: InferenceModel, assignments: Iterable[Assignment]) -> list[Unservable]:
+    async def freeze(self, tenant: Tenant, assignments: Iterable[Assignment]) -> list[Unservable]:
         """Freeze what is wanted and is not yet, with the present catalogue and fetch image; what cannot be, and why."""
-        children = self._children(model)
+        children = self._children(tenant)
         number = max((int(child.live.get("revision", 0)) for child in children.values()), default=0)
-        variants = {variant.name: variant for variant in model.spec.variants}
-        wanted = {revision.revision_name(model, variants[a.variant], a.profile, a.stack): a for a in assignments}
+        wanted = {tenant.revision_name(assignment): assignment for assignment in assignments}
         refused = []
         for name, assignment in sorted(wanted.items()):
             if name in children:
@@ -62,18 +64,17 @@ class Revisions:
                 if profile is None:
                     message = f"the catalogue has no profile {assignment.profile!r} any more"
                     raise Unservable("UnknownProfile", message)  # noqa: TRY301 - one way out for all that cannot be
-                variant = variants[assignment.variant]
                 platform = Platform(profile, profile.stack_named(assignment.stack) or profile.stacks[0])
-                new = revision.freeze(model, variant, platform, fetch_image=self._fetch_image, number=number)
+                new = tenant.freeze(assignment, platform, fetch_image=self._fetch_image, number=number)
             except Unservable as error:
                 refused.append(error)
                 continue
-            await self._writer.create(kinds.REVISIONS, revision.controller_revision(model, new))
+            await self._writer.create(kinds.REVISIONS, revision.controller_revision(tenant.owner, new))
         return refused
 
-    async def forget_old(self, model: InferenceModel, replicas: Iterable[Replica]) -> None:
+    async def forget_old(self, tenant: Tenant, replicas: Iterable[Replica]) -> None:
         """Delete the oldest that nothing runs, wants or would be put back to."""
-        children = self._children(model)
+        children = self._children(tenant)
         if len(children) <= _HISTORY:
             return
         used: set[str] = set()
@@ -86,8 +87,8 @@ class Revisions:
         for child in unused[_HISTORY:]:
             await self._writer.delete(kinds.REVISIONS, child.metadata.key, uid=child.metadata.uid)
 
-    def _children(self, model: InferenceModel) -> dict[str, Child]:
-        children = self._store.of_model(kinds.REVISIONS, model.metadata.key)
+    def _children(self, tenant: Tenant) -> dict[str, Child]:
+        children = self._store.of_owner(kinds.REVISIONS, tenant.owner.key)
         return {name: child for name, child in children.items() if isinstance(child, Child)}
 
 

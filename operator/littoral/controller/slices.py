@@ -12,7 +12,6 @@ from littoral.api import group
 from littoral.api.base import Metadata
 from littoral.api.conditions import BOUND, Finding, merge
 from littoral.api.gpuslice import Allocation, GPUSlice, GPUSliceSpec, GPUSliceStatus
-from littoral.api.inferencemodel import InferenceModel
 from littoral.controller import kinds
 from littoral.controller.errors import ApiError, Unavailable
 from littoral.controller.kinds import Key
@@ -20,7 +19,7 @@ from littoral.controller.store import Store
 from littoral.controller.work import utcnow
 from littoral.controller.writer import Writer, status_patch
 from littoral.placement.results import Assignment
-from littoral.triton import metadata
+from littoral.triton.metadata import Owner
 
 LOST: Final = "Lost"
 """The phase of a slice whose device has disappeared."""
@@ -34,26 +33,27 @@ class Slices:
         self._store = store
         self._writer = writer
         self._assumed: dict[Key, set[Key]] = {}
-        """By model: the slices that are counted as bound and are not known to be."""
+        """By owner: the slices that are counted as bound and are not known to be."""
 
     def get(self, key: Key) -> GPUSlice | None:
         """The slice as it was last read, whatever is assumed of it; None where there is none that can be read."""
         found = self._store.seen(kinds.SLICES, key)
         return found if isinstance(found, GPUSlice) else None
 
-    def assume(self, model: InferenceModel, assignments: Iterable[Assignment]) -> None:
-        """Count what the plan gives the model as bound, and no longer what it does not give."""
-        doubtful = self._assumed.get(model.metadata.key, set())
-        namespace = model.metadata.namespace
-        mine = [a for a in assignments if a.slice != reserved(model)]
-        unbound = [a for a in mine if (namespace, a.slice) in doubtful or not self._is_bound((namespace, a.slice))]
-        keys = {(model.metadata.namespace, a.slice) for a in unbound}
-        self.settle(model.metadata.key, keep=keys)
-        self._assumed[model.metadata.key] = keys
+    def assume(self, owner: Owner, assignments: Iterable[Assignment]) -> None:
+        """Count what the plan gives the owner as bound, and no longer what it does not give."""
+        doubtful = self._assumed.get(owner.key, set())
+        namespace = owner.namespace
+        unbound = [
+            a for a in assignments if (namespace, a.slice) in doubtful or not self._is_bound((namespace, a.slice))
+        ]
+        keys = {(namespace, a.slice) for a in unbound}
+        self.settle(owner.key, keep=keys)
+        self._assumed[owner.key] = keys
         for assignment in unbound:
-            key = (model.metadata.namespace, assignment.slice)
+            key = (namespace, assignment.slice)
             existing = self.get(key)
-            desired = _manifest(model, assignment)
+            desired = _manifest(owner, assignment)
             assumed = GPUSlice(
                 metadata=existing.metadata if existing else Metadata.model_validate(desired["metadata"]),
                 spec=GPUSliceSpec.model_validate(desired["spec"]),
@@ -61,37 +61,37 @@ class Slices:
             )
             self._store.assume(kinds.SLICES, key, assumed)
 
-    def settle(self, model: Key, *, keep: Collection[Key]) -> None:
-        """End what is assumed for the model, but for `keep`."""
-        for key in self._assumed.pop(model, set()):
+    def settle(self, owner: Key, *, keep: Collection[Key]) -> None:
+        """End what is assumed for the owner, but for `keep`."""
+        for key in self._assumed.pop(owner, set()):
             if key not in keep:
                 self._store.forget(kinds.SLICES, key)
 
-    async def bound(self, model: InferenceModel, assignment: Assignment) -> None:
+    async def bound(self, owner: Owner, assignment: Assignment) -> None:
         """Make and bind the replica's slice, unless it is; it has been assumed."""
-        key = (model.metadata.namespace, assignment.slice)
-        if key not in self._assumed.get(model.metadata.key, ()):
+        key = (owner.namespace, assignment.slice)
+        if key not in self._assumed.get(owner.key, ()):
             return
         try:
-            await self._bound(model, assignment)
+            await self._bound(owner, assignment)
         except Unavailable:
             raise  # it may have happened: assumed until the next visit
         except ApiError:
-            self._known(model, key)
+            self._known(owner, key)
             raise
-        self._known(model, key)
+        self._known(owner, key)
 
-    def _known(self, model: InferenceModel, key: Key) -> None:
-        self._assumed.get(model.metadata.key, set()).discard(key)
+    def _known(self, owner: Owner, key: Key) -> None:
+        self._assumed.get(owner.key, set()).discard(key)
         self._store.forget(kinds.SLICES, key)
 
-    async def _bound(self, model: InferenceModel, assignment: Assignment) -> None:
+    async def _bound(self, owner: Owner, assignment: Assignment) -> None:
         granted = assignment.current or assignment.target
         if granted is None:
             return
-        existing = self.get((model.metadata.namespace, assignment.slice))
+        existing = self.get((owner.namespace, assignment.slice))
         if existing is None:
-            body = await self._writer.create(kinds.SLICES, _manifest(model, assignment))
+            body = await self._writer.create(kinds.SLICES, _manifest(owner, assignment))
             existing = GPUSlice.model_validate(body)
         if existing.status.allocation is None:  # else it is ours of an earlier attempt whose answer was lost
             await self.bind(existing, granted)
@@ -181,15 +181,9 @@ def lost_finding(sentence: str) -> Finding:
     return Finding(BOUND, "False", "DeviceLost", sentence)
 
 
-def reserved(model: InferenceModel) -> str:
-    """The slice of a user's that the model names; empty where it has slices of its own."""
-    return model.spec.slice_ref.name if model.spec.slice_ref is not None else ""
-
-
-def _manifest(model: InferenceModel, assignment: Assignment) -> dict[str, Any]:
-    """The GPUSlice of one replica, owned by its model."""
-    meta = model.metadata
-    labels = metadata.labels(meta.name)
+def _manifest(owner: Owner, assignment: Assignment) -> dict[str, Any]:
+    """The GPUSlice of one replica."""
+    labels = dict(owner.labels)
     if len(assignment.node) <= 63:
         labels[group.LABEL_NODE] = assignment.node
     return {
@@ -197,10 +191,10 @@ def _manifest(model: InferenceModel, assignment: Assignment) -> dict[str, Any]:
         "kind": "GPUSlice",
         "metadata": {
             "name": assignment.slice,
-            "namespace": meta.namespace,
+            "namespace": owner.namespace,
             "labels": labels,
             "annotations": {group.ANNOTATION_ASKED: assignment.asked},
-            "ownerReferences": metadata.owned_by_model(meta),
+            "ownerReferences": [dict(reference) for reference in owner.references],
         },
         "spec": assignment.request.model_dump(mode="json", by_alias=True),
     }

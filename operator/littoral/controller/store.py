@@ -25,7 +25,7 @@ from littoral.api.workload import NodeFacts, PodFacts
 from littoral.controller import kinds
 from littoral.controller.kinds import Body, Key
 from littoral.controller.resource import Resource
-from littoral.controller.triggers import bound_to, consequences, model_of
+from littoral.controller.triggers import bound_to, consequences, owner_of
 from littoral.controller.work import Refused, Work
 
 
@@ -52,7 +52,7 @@ class Store:
         self._kinds = {kind.resource: kind for kind in kinds.KINDS}
         self._gone: dict[Resource, dict[Key, int]] = {kind.resource: {} for kind in kinds.KINDS}
         self._assumed: dict[Resource, dict[Key, Any]] = {kind.resource: {} for kind in kinds.KINDS}
-        self._by_model: dict[Resource, dict[Key, set[Key]]] = defaultdict(lambda: defaultdict(set))
+        self._by_owner: dict[Resource, dict[Key, set[Key]]] = defaultdict(lambda: defaultdict(set))
         self._by_slice: dict[Key, set[Key]] = defaultdict(set)
         self._by_node: dict[str, set[Key]] = defaultdict(set)
         self.synced = False
@@ -84,9 +84,9 @@ class Store:
         entries = self._entries[resource].items()
         return {key: entry.value.message for key, entry in entries if isinstance(entry.value, Refused)}
 
-    def of_model(self, resource: Resource, model: Key) -> dict[str, Any]:
-        """The model's children of one kind (slices, Deployments, ControllerRevisions), by name."""
-        names = self._by_model[resource].get(model, ())
+    def of_owner(self, resource: Resource, owner: Key) -> dict[str, Any]:
+        """The children of one kind (slices, Deployments, ControllerRevisions) that a model or a group has, by name."""
+        names = self._by_owner[resource].get(owner, ())
         return {key[1]: value for key in sorted(names) if (value := self.get(resource, key)) is not None}
 
     def pods_of(self, slice_key: Key) -> tuple[PodFacts, ...]:
@@ -170,14 +170,14 @@ class Store:
     def _reindex(self, resource: Resource, key: Key, before: Any) -> None:
         """Index the object as it is shown now, assumed or seen, in place of how it was."""
         now = self.get(resource, key)
-        if (model := model_of(resource, before)) is not None:
-            self._by_model[resource][model].discard(key)
+        if (owner := owner_of(resource, before)) is not None:
+            self._by_owner[resource][owner].discard(key)
         if isinstance(before, PodFacts):
             self._by_slice[before.namespace, before.slice].discard(key)
         if (node := bound_to(before)) is not None:
             self._by_node[node].discard(key)
-        if (model := model_of(resource, now)) is not None:
-            self._by_model[resource][model].add(key)
+        if (owner := owner_of(resource, now)) is not None:
+            self._by_owner[resource][owner].add(key)
         if isinstance(now, PodFacts):
             self._by_slice[now.namespace, now.slice].add(key)
         if (node := bound_to(now)) is not None:

@@ -6,6 +6,7 @@ Nothing is said of what happened; what makes no difference to anybody makes no w
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from littoral.api import group
 from littoral.api.base import Metadata
 from littoral.api.edgenode import EdgeNode
 from littoral.api.gpuslice import GPUSlice
@@ -15,6 +16,7 @@ from littoral.controller import kinds
 from littoral.controller.kinds import Key, LiveDeployment
 from littoral.controller.resource import Resource
 from littoral.controller.work import PLAN, Refused, Work
+from littoral.placement.groups import group_named, unit_key
 from littoral.triton.rollout import same_grant
 
 if TYPE_CHECKING:
@@ -54,8 +56,8 @@ def consequences(store: "Store", resource: Resource, key: Key, old: Any, new: An
     elif resource == kinds.VOLUMES:
         yield Work("Namespace", "", _claim_namespace(value))
     else:
-        if (model := model_of(resource, value)) is not None:
-            yield Work("Model", *model)
+        if (mine := owner_of(resource, value)) is not None:
+            yield visit_to(mine)
         if resource == kinds.DEPLOYMENTS and isinstance(value, LiveDeployment):
             yield from _charge_work(store, value.facts, came_or_went=(old is None) != (new is None))
 
@@ -66,9 +68,9 @@ def _pod_work(store: "Store", old: Any, new: Any) -> Iterator[Work]:
         return  # it cannot be read, and never could
     pod = known[0]
     owner = store.get(kinds.SLICES, (pod.namespace, pod.slice))
-    model = model_of(kinds.SLICES, owner)
-    if model is not None:
-        yield Work("Model", *model)
+    mine = owner_of(kinds.SLICES, owner)
+    if mine is not None:
+        yield visit_to(mine)
     elif pod.model:  # on a slice that a user wrote
         yield Work("Model", pod.namespace, pod.model)
     node = bound_to(owner) or ""
@@ -88,10 +90,10 @@ def _charge_work(store: "Store", workload: PodFacts | DeploymentFacts, *, came_o
 
 def _models_on(store: "Store", node: str) -> Iterator[Work]:
     for slice_ in store.slices_on(node):
-        model = model_of(kinds.SLICES, slice_)
+        owner = owner_of(kinds.SLICES, slice_)
         key = slice_.metadata.key
-        if model is not None:
-            yield Work("Model", *model)
+        if owner is not None:
+            yield visit_to(owner)
             continue
         yield Work("Slice", *key)
         yield from {Work("Model", key[0], pod.model) for pod in store.pods_of(key) if pod.model}
@@ -160,8 +162,8 @@ def same_for_planning(one: Any, other: Any) -> bool:
 
 
 def _slice_work(key: Key, old: Any, new: Any) -> Iterator[Work]:
-    model = model_of(kinds.SLICES, new if new is not None else old)
-    yield Work("Slice", *key) if model is None else Work("Model", *model)
+    owner = owner_of(kinds.SLICES, new if new is not None else old)
+    yield Work("Slice", *key) if owner is None else visit_to(owner)
     if _ledger(old) != _ledger(new):
         yield PLAN
 
@@ -175,15 +177,27 @@ def _ledger(value: Any) -> Any:
     )
 
 
-def model_of(resource: Resource, value: Any) -> Key | None:
-    """The model that an object belongs to, by its controlling owner or its label."""
+def owner_of(resource: Resource, value: Any) -> Key | None:
+    """Whom an object belongs to: the model that controls it or that its label names, or its group's unit."""
     if value is None or resource in {kinds.MODELS, kinds.PODS, kinds.NODES, kinds.EDGENODES}:
         return None
+    meta: Metadata | None = value if isinstance(value, Metadata) else getattr(value, "metadata", None)
+    if meta is None:
+        return None
+    shared = meta.labels.get(group.LABEL_GROUP)
+    if shared and (meta.owner_references or resource == kinds.DEPLOYMENTS):
+        return unit_key((meta.namespace, shared))
     if isinstance(value, LiveDeployment):
         return (value.facts.namespace, value.facts.model) if value.facts.model else None
-    meta: Metadata | None = value if isinstance(value, Metadata) else getattr(value, "metadata", None)
-    owner = meta.owner("InferenceModel") if meta is not None else None
-    return None if meta is None or owner is None else (meta.namespace, owner)
+    owner = meta.owner("InferenceModel")
+    return None if owner is None else (meta.namespace, owner)
+
+
+def visit_to(owner: Key) -> Work:
+    """The work that looks at what belongs to a model, or to a group's unit."""
+    namespace, name = owner
+    shared = group_named(name)
+    return Work("Model", namespace, name) if shared is None else Work("Group", namespace, shared)
 
 
 def _claim_namespace(volume: Any) -> str:

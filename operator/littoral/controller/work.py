@@ -10,7 +10,7 @@ from littoral.api.base import Metadata
 class Work(NamedTuple):
     """A key of the workqueue: what is to be reconciled."""
 
-    controller: Literal["Plan", "Model", "Slice", "EdgeNode", "Namespace"]
+    controller: Literal["Plan", "Model", "Group", "Slice", "EdgeNode", "Namespace"]
     namespace: str = ""
     name: str = ""
 

@@ -6,13 +6,14 @@ from dataclasses import dataclass, replace
 from littoral.api.gpuslice import Allocation
 from littoral.api.quantity import from_mib, to_thousandths
 from littoral.placement import reasons
+from littoral.placement.chooser import Chooser
 from littoral.placement.filters import ADMIT, DEVICE, Ask
 from littoral.placement.host import Claim, Needs
 from littoral.placement.ledger import Ledger, Slot
 from littoral.placement.nodes import NodeView
 from littoral.placement.seeker import Seeker
 from littoral.placement.snapshot import Key
-from littoral.placement.variants import Choice, Chooser
+from littoral.placement.variants import Choice
 from littoral.slicing.provider import Grant, Refusal
 from littoral.slicing.registry import PROVIDERS
 

@@ -1,5 +1,6 @@
 """What becomes of the replicas that a model has: which stay, and with which figures."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from littoral.accelerators.profile import Platform
@@ -12,6 +13,7 @@ from littoral.placement.market import allocate, fit
 from littoral.placement.nodes import NodeView
 from littoral.placement.replicas import Leaver, Replica, Triage, age, duplicates, trim
 from littoral.placement.results import Assignment, Move
+from littoral.placement.shared import remembered
 from littoral.placement.snapshot import Key
 from littoral.placement.variants import Choice
 from littoral.placement.world import World
@@ -47,6 +49,32 @@ def triage(world: World, model: InferenceModel, asked: Ask) -> Triage:
             sorted_out.drop(extra, world.workloads, f"one on each node is wanted, and {extra.node.name} has another")
     else:
         trim(sorted_out, spec.replicas, world.workloads)
+    return sorted_out
+
+
+def joined(world: World, model: InferenceModel) -> Triage:
+    """The slices that a model had before it joined a group: all of them go."""
+    sorted_out = _all_go(world, world.slices_of(model), f"the model joined group {model.spec.server.group}")
+    _quit_reservations(world, model, sorted_out)
+    return sorted_out
+
+
+def disband(world: World, group: Key) -> Triage:
+    """The slices of a group that no model names any more: all of them go."""
+    return _all_go(world, world.slices_of_group(group), f"no model names group {group[1]}")
+
+
+def _all_go(world: World, slices: Iterable[GPUSlice], cause: str) -> Triage:
+    sorted_out = Triage()
+    for slice_ in slices:
+        key, allocation = slice_.metadata.key, world.allocation(slice_)
+        if slice_.metadata.deletion_timestamp is not None:
+            continue
+        if allocation is None:
+            sorted_out.released[key[1]] = Move(key[1], "", cause)
+        else:
+            replica = Replica(key, slice_, allocation, world.node(allocation.node), None)
+            sorted_out.drop(replica, world.workloads, cause)
     return sorted_out
 
 
@@ -91,7 +119,7 @@ def _misfit(replica: Replica, model: InferenceModel, asked: Ask) -> str:
         if refusal is not None:
             return f"{node.name} is a node {refusal.message}"
     if isinstance(choice, Refusal):
-        gone = all(want.name != _variant(replica.slice) for want in asked.demand.wants)
+        gone = bool(asked.demand.wants) and all(want.name != _variant(replica.slice) for want in asked.demand.wants)
         if gone or choice.reason == "NoVariant":
             return f"{node.name} is a node {choice.message}"
     return ""
@@ -152,6 +180,8 @@ def stay(world: World, replica: Replica, model: Key, asked: Ask) -> Stay:
         current=slice_.status.allocation,
         target=allocation,
         lost=lost(node, allocation),
+        members=known.members if known else remembered(asked.demand, note),
+        left_out=known.left_out if known else (),
     )
     if isinstance(choice, Refusal):
         return _blocked(assignment, node, f"it cannot be served on {node.name} ({choice.message})")

@@ -65,26 +65,6 @@ def revisit(asked: Demand, platform: Platform, provider: str, note: str) -> Choi
     return choose(asked, platform, provider)
 
 
-class Chooser:
-    """choose() and revisit(), remembered for one plan: like models on like devices choose alike."""
-
-    def __init__(self) -> None:
-        self._known: dict[tuple[int, int, str, str], tuple[Demand, Platform, Choice | Refusal]] = {}
-        self._same: dict[Demand, Demand] = {}
-
-    def same(self, asked: Demand) -> Demand:
-        """The one object for equal demands, so that the rest goes by identity."""
-        return self._same.setdefault(asked, asked)
-
-    def choose(self, asked: Demand, platform: Platform, provider: str, note: str = "") -> Choice | Refusal:
-        """The variant for a new replica, or that of a slice with `note`."""
-        key = (id(asked), id(platform), provider, note)
-        known = self._known.get(key)
-        if known is None:  # what its ids stand for is kept, so that they stay theirs
-            known = self._known[key] = asked, platform, revisit(asked, platform, provider, note)
-        return known[2]
-
-
 def _choice(asked: Demand, index: int, want: Want, profile: Profile) -> Choice:
     overhead = profile.overhead_mib if want.format else 0
     spec = GPUSliceSpec(

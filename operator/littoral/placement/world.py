@@ -1,16 +1,18 @@
 """What one plan works on: the nodes with their ledgers, whose slices are whose, and what was over-committed."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Collection
+from functools import cached_property
 
 from littoral.api.gpuslice import Allocation, GPUSlice
+from littoral.api.group import LABEL_GROUP
 from littoral.api.inferencemodel import InferenceModel
 from littoral.placement import claims
+from littoral.placement.chooser import Chooser
+from littoral.placement.groups import group_named, unit_key
 from littoral.placement.ledger import Ledger, Slot, adopt, fill
 from littoral.placement.nodes import NodeView, discoveries, unlisted, views
 from littoral.placement.replicas import Workloads, age
 from littoral.placement.snapshot import Key, Snapshot
-from littoral.placement.variants import Chooser
 
 
 class World:
@@ -26,23 +28,40 @@ class World:
         claims.fill(self.nodes, snapshot, self.adopted)
         self.workloads = Workloads(snapshot)
         self.chooser = Chooser()
-        self._owned: dict[Key, list[tuple[GPUSlice, str]]] = {}
+        self._owned: dict[Key, list[tuple[GPUSlice, frozenset[str]]]] = {}
         self.reservations: list[GPUSlice] = []
         """Slices that users wrote."""
         self._elsewhere: dict[str, NodeView] = {}
         for key in sorted(snapshot.slices):
             slice_ = snapshot.slices[key]
-            owner = _controller(slice_)
+            owner, uids = _owner(slice_)
             if owner is None:
                 self.reservations.append(slice_)
             else:
-                self._owned.setdefault((key[0], owner["name"]), []).append((slice_, owner.get("uid", "")))
+                self._owned.setdefault(owner, []).append((slice_, uids))
         self.evicted = self._evict()
 
     def slices_of(self, model: InferenceModel) -> list[GPUSlice]:
-        """The model's own slices, by name. Those of an earlier model of the same name are about to be collected."""
-        uid = model.metadata.uid
-        return [each for each, owner in self._owned.get(model.metadata.key, ()) if owner in ("", uid) or not uid]
+        """The slices of a model or a group's unit, by name; those whose owners are gone are about to be collected."""
+        namespace, name = model.metadata.key
+        group = group_named(name)
+        if group is not None:
+            return self.slices_of_group((namespace, group))
+        uid, owned = model.metadata.uid, self._owned.get((namespace, name), ())
+        return [each for each, uids in owned if uids & {"", uid} or not uid]
+
+    def slices_of_group(self, key: Key) -> list[GPUSlice]:
+        """The slices of a group, by name; those whose owners are all gone are about to be collected."""
+        return [each for each, uids in self._owned.get(unit_key(key), ()) if uids & self._alive]
+
+    def disbanded(self, groups: Collection[Key]) -> list[Key]:
+        """The groups that have slices although no model names them: not among these `groups`."""
+        named = ((key[0], name) for key in self._owned if (name := group_named(key[1])) is not None)
+        return sorted(key for key in named if key not in groups)
+
+    @cached_property
+    def _alive(self) -> frozenset[str]:
+        return frozenset(model.metadata.uid for model in self.snapshot.models.values())
 
     def allocation(self, slice_: GPUSlice) -> Allocation | None:
         """The slice's allocation, or the one adopted from its workload."""
@@ -93,9 +112,14 @@ class World:
         return taken
 
 
-def _controller(slice_: GPUSlice) -> Mapping[str, Any] | None:
-    """The reference to the model that the slice is a replica of."""
-    for reference in slice_.metadata.owner_references:
-        if reference.get("controller") and reference["kind"] == "InferenceModel":
-            return reference
-    return None
+def _owner(slice_: GPUSlice) -> tuple[Key | None, frozenset[str]]:
+    """(the model or the group's unit that the slice is a replica of, the uids of its owners); a user's has none."""
+    meta = slice_.metadata
+    models = [reference for reference in meta.owner_references if reference["kind"] == "InferenceModel"]
+    shared = meta.labels.get(LABEL_GROUP)
+    if shared and models:
+        return unit_key((meta.namespace, shared)), frozenset(reference.get("uid", "") for reference in models)
+    for reference in models:
+        if reference.get("controller"):
+            return (meta.namespace, reference["name"]), frozenset((reference.get("uid", ""),))
+    return None, frozenset()

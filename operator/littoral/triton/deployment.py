@@ -17,6 +17,7 @@ from littoral.api import group
 from littoral.api.gpuslice import Allocation, PodPatch
 from littoral.slicing.pod import requirements
 from littoral.triton import metadata
+from littoral.triton.metadata import Owner
 from littoral.triton.revision import Frozen
 
 _TIMES: Final = {"bound_at", "started_at", "updated_at"}
@@ -27,8 +28,7 @@ _DEADLINE_MARGIN_SECONDS: Final = 60
 def build(  # noqa: PLR0917 (whose it is, then what it runs: the order of a manifest)
     slice_name: str,
     slice_uid: str,
-    namespace: str,
-    model_name: str,
+    owner: Owner,
     frozen: Frozen,
     allocation: Allocation,
     previous: str = "",
@@ -44,8 +44,8 @@ def build(  # noqa: PLR0917 (whose it is, then what it runs: the order of a mani
         "kind": "Deployment",
         "metadata": {
             "name": slice_name,
-            "namespace": namespace,
-            "labels": metadata.labels(model_name)
+            "namespace": owner.namespace,
+            "labels": dict(owner.labels)
             | {group.LABEL_SLICE: slice_name, group.LABEL_REVISION: frozen.name}
             | _node_label(allocation.node),
             **({"annotations": {group.ANNOTATION_PREVIOUS: previous}} if previous else {}),

@@ -5,14 +5,17 @@ the tail of its log as termination message. What neither says is unknown, never 
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
 from littoral.api.conditions import Status
+from littoral.api.group import SERVER_CONTAINER
 from littoral.api.workload import ContainerFacts, PodFacts
 from littoral.modelstore.errors import REASONS
-from littoral.modelstore.report import parse_report
+from littoral.modelstore.report import FailedModel, parse_report
 
+_ABSENT: Final = ContainerFacts()
 _IMAGE_REASONS: Final = {"ImagePullBackOff", "ErrImagePull", "ErrImageNeverPull", "InvalidImageName"}
 _LOAD_FAILURES: Final = (
     re.compile(r"failed to load '[^']*' version \d+: ([^\"\n]+)"),
@@ -47,8 +50,46 @@ def triton_sentence(log: str) -> str:
     return lines[-1].strip()[:1024] if lines else "Triton said nothing"
 
 
-def diagnose(pod: PodFacts | None) -> Diagnosis:
-    """What is known of a replica from its pod."""
+def diagnose(pod: PodFacts | None, models: Sequence[str] = ()) -> Diagnosis:
+    """What is known of a replica from its pod; of a shared server, of these models on it."""
+    seen = _pod(pod)
+    if pod is None or not models:
+        return seen
+    of = [_model(pod, seen, model) for model in models]
+    return next((each for each in of if each.loaded != "True"), of[0])
+
+
+def stands_for(pod: PodFacts, model: str) -> ContainerFacts:
+    """The container of a shared server's pod that is ready while this model answers."""
+    return pod.model_containers.get(model, _ABSENT)
+
+
+def _model(pod: PodFacts, seen: Diagnosis, model: str) -> Diagnosis:
+    """What is known of one model on a shared server, of which `seen` is known."""
+    if model not in pod.model_containers:
+        return Diagnosis("Unknown", "Unknown", "Joining", "the shared server that runs does not hold it yet")
+    report = parse_report(pod.fetch.termination_message)
+    failure = next((each for each in report.failures if each.name == model), None) if report is not None else None
+    if failure is not None:
+        return _not_fetched(failure)
+    if not pod.server.ready:
+        return seen
+    if pod.model_containers[model].ready:
+        return Diagnosis("True", "True", "Serving", "the model answers")
+    where = f"`kubectl logs --namespace={pod.namespace} {pod.name} --container={SERVER_CONTAINER}` says why"
+    return Diagnosis("True", "False", "ModelNotReady", f"Triton is up but does not serve it: {where}")
+
+
+def _not_fetched(failure: FailedModel) -> Diagnosis:
+    """What the server started without stays away until it starts anew; nobody fetches for a server that runs."""
+    reason = failure.reason if failure.reason in REASONS else "FetchFailed"
+    heals = REASONS.get(reason, True)
+    again = "; `littoral rollout refresh` starts the server anew and tries again" if heals else ""
+    return Diagnosis("False", "Unknown", reason, f"{failure.message}{again}", terminal=not heals)
+
+
+def _pod(pod: PodFacts | None) -> Diagnosis:
+    """What is known of the server, or of the only model on it."""
     if pod is None:
         return Diagnosis("Unknown", "Unknown", "Starting", "waiting for its pod")
     if pod.scheduling_message:
@@ -63,7 +104,7 @@ def diagnose(pod: PodFacts | None) -> Diagnosis:
 def _fetch(container: ContainerFacts) -> Diagnosis:
     report = parse_report(container.termination_message)
     if container.exit_code == 0:
-        if report is not None and report.ok:
+        if report is not None and report.outcome != "failed":
             return Diagnosis("True", "Unknown", "Fetched", "the model is verified on the node")
         return Diagnosis("Unknown", "Unknown", "FetchUnproven", "the fetch container ended without a report")
     if container.exit_code is not None:

@@ -28,7 +28,7 @@ EXIT_SECONDS: Final = 30
 """How long Triton waits for requests in flight."""
 _KILL_MARGIN_SECONDS: Final = 10
 
-_LONGEST_STARTUP_SECONDS: Final = 7 * 24 * 3600
+LONGEST_STARTUP_SECONDS: Final = 7 * 24 * 3600
 """A week; the API server refuses a budget beyond its 32 bits, and nobody would see why."""
 _POD_SECURITY: Final[Mapping[str, Any]] = {
     "runAsNonRoot": True,
@@ -117,7 +117,7 @@ def literal(text: str) -> str:
 
 def startup_seconds(model: InferenceModel) -> int:
     """How long fetching and loading may take: the spec's figure, within a second and a week."""
-    return min(max(1, to_seconds(model.spec.serving.startup_timeout)), _LONGEST_STARTUP_SECONDS)
+    return min(max(1, to_seconds(model.spec.serving.startup_timeout)), LONGEST_STARTUP_SECONDS)
 
 
 def ready_path(name: str) -> str:

@@ -12,13 +12,14 @@ left out of the payload: a field that a later version adds changes no existing h
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
 from littoral.accelerators.profile import Platform
 from littoral.api.inferencemodel import InferenceModel, Variant
-from littoral.triton import metadata, pod_template
+from littoral.triton import pod_template
+from littoral.triton.metadata import Owner
 
 _HASH_LENGTH: Final = 10
 
@@ -41,6 +42,8 @@ class Frozen:
     startup_timeout: int
     template: Mapping[str, Any]
     created: datetime | None = None
+    members: Mapping[str, str] = field(default_factory=dict)
+    """Of a shared server: each model's own revision in it."""
 
 
 def payload(model: InferenceModel, variant: Variant) -> dict[str, Any]:
@@ -64,12 +67,12 @@ def payload(model: InferenceModel, variant: Variant) -> dict[str, Any]:
 def revision_name(model: InferenceModel, variant: Variant, profile: str, stack: str = "") -> str:
     """The name of the ControllerRevision of a variant on a profile's stack: the model's name and ten hex digits."""
     platform = f"{profile}/{stack}" if stack else profile
-    return f"{model.metadata.name}-{_hash({'payload': payload(model, variant), 'profile': platform})}"
+    return f"{model.metadata.name}-{digest({'payload': payload(model, variant), 'profile': platform})}"
 
 
 def model_revision(model: InferenceModel) -> str:
     """Ten hex digits over all variants, for status.revision; their order, which decides placement, does not count."""
-    return _hash({variant.name: payload(model, variant) for variant in model.spec.variants})
+    return digest({variant.name: payload(model, variant) for variant in model.spec.variants})
 
 
 def freeze(model: InferenceModel, variant: Variant, platform: Platform, *, fetch_image: str, number: int) -> Frozen:
@@ -90,16 +93,16 @@ def freeze(model: InferenceModel, variant: Variant, platform: Platform, *, fetch
     )
 
 
-def controller_revision(model: InferenceModel, frozen: Frozen) -> dict[str, Any]:
+def controller_revision(owner: Owner, frozen: Frozen) -> dict[str, Any]:
     """The ControllerRevision that keeps a revision; its data is immutable in the API server."""
     return {
         "apiVersion": "apps/v1",
         "kind": "ControllerRevision",
         "metadata": {
             "name": frozen.name,
-            "namespace": model.metadata.namespace,
-            "labels": metadata.labels(model.metadata.name),
-            "ownerReferences": metadata.owned_by_model(model.metadata),
+            "namespace": owner.namespace,
+            "labels": dict(owner.labels),
+            "ownerReferences": [dict(reference) for reference in owner.references],
         },
         "revision": frozen.number,
         "data": {
@@ -108,6 +111,7 @@ def controller_revision(model: InferenceModel, frozen: Frozen) -> dict[str, Any]
             "nodeMemory": frozen.node_memory,
             "startupTimeout": frozen.startup_timeout,
             "template": frozen.template,
+            **({"members": dict(frozen.members)} if frozen.members else {}),
         },
     }
 
@@ -125,6 +129,7 @@ def read(manifest: Mapping[str, Any]) -> Frozen:
         startup_timeout=data["startupTimeout"],
         template=data["template"],
         created=datetime.fromisoformat(created) if created else None,
+        members=data.get("members", {}),
     )
 
 
@@ -132,6 +137,7 @@ def _written(value: Any) -> Any:
     return value.model_dump(mode="json", by_alias=True, exclude_defaults=True)
 
 
-def _hash(value: Any) -> str:
+def digest(value: Any) -> str:
+    """Ten hex digits over a JSON value."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:_HASH_LENGTH]

@@ -23,7 +23,7 @@ from typing import Literal
 from littoral.api.gpuslice import Allocation
 from littoral.api.workload import DeploymentFacts, PodFacts
 from littoral.placement.results import Assignment
-from littoral.triton.diagnosis import Diagnosis, diagnose
+from littoral.triton.diagnosis import Diagnosis, diagnose, stands_for
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +38,12 @@ class Replica:
     deployment: DeploymentFacts | None = None
     pods: tuple[PodFacts, ...] = ()
     connected: bool = True
-    address: str = ""
-    """The node's own, by which it is called where the server has ports of the node."""
     node_ready: bool = True
     """The kubelet says so itself: what is begun there can become ready."""
+    address: str = ""
+    """The node's own, by which it is called where the server has ports of the node."""
+    models: tuple[str, ...] = ()
+    """Of a shared server: the models that must answer, beside the server itself."""
 
     @property
     def pod(self) -> PodFacts | None:
@@ -55,12 +57,12 @@ class Replica:
     @property
     def ready(self) -> bool:
         """It answers at its Deployment's revision; on an offline node: it did when last seen."""
-        return self.pod is not None and self.pod.server.ready
+        return self.pod is not None and self._answers(self.pod)
 
     @property
     def serving(self) -> bool:
         """It answers at whatever revision."""
-        return any(p.server.ready and not p.deleting for p in self.pods)
+        return any(self._answers(p) and not p.deleting for p in self.pods)
 
     @property
     def updated(self) -> bool:
@@ -92,7 +94,10 @@ class Replica:
     @property
     def diagnosis(self) -> Diagnosis:
         """How far it has come."""
-        return diagnose(self.pod)
+        return diagnose(self.pod, self.models)
+
+    def _answers(self, pod: PodFacts) -> bool:
+        return pod.server.ready and all(stands_for(pod, model).ready for model in self.models)
 
 
 @dataclass(frozen=True, slots=True)

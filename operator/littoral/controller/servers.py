@@ -1,0 +1,253 @@
+"""The servers of one tenant: gather what is there, decide, write what differs.
+
+The order of the writes is the safety of the whole: a slice is bound before anything runs on it, a revision is frozen
+before a Deployment uses it, the time of a cutover is written before the cutover. Between any two of them the process
+may die; the next visit goes on from what the API server holds.
+
+One thing that goes wrong never holds up another: each phase is carried to its end, and the first failure is told.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from littoral.api.inferencemodel import MAX_FAILED, InferenceModel
+from littoral.controller import kinds
+from littoral.controller.errors import Forbidden, Invalid
+from littoral.controller.kinds import Child, LiveDeployment
+from littoral.controller.namespace import Storage
+from littoral.controller.revisions import Revisions, fallbacks
+from littoral.controller.slices import Slices
+from littoral.controller.store import Store
+from littoral.controller.work import utcnow
+from littoral.controller.writer import NameConflictError, Writer, merge_patch, side_by_side
+from littoral.placement.results import Assignment, ModelPlan
+from littoral.triton import deployment, rollout
+from littoral.triton.errors import Unservable
+from littoral.triton.revision import Frozen
+from littoral.triton.rollout import Decision, Replica, Step
+from littoral.triton.status import Problem
+from littoral.triton.tenant import Tenant
+
+Beside = Callable[[], list[Awaitable[Any]]]
+"""What else a visit writes, made when the Deployments are written."""
+Announce = Callable[[Replica, Step], None]
+"""Told of each step of an update, before it is taken."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one visit found and decided."""
+
+    replicas: tuple[Replica, ...]
+    decision: Decision
+    frozen: Mapping[str, Frozen]
+    failed: Mapping[str, str]
+    problem: Problem | None = None
+    """What a person has to know of."""
+    error: BaseException | None = None
+    """What time may mend: the visit is to be repeated."""
+
+
+class Servers:
+    """Makes the slices, revisions and Deployments of a tenant what they should be."""
+
+    def __init__(self, store: Store, writer: Writer, *, slices: Slices, storage: Storage, revisions: Revisions) -> None:
+        self._store = store
+        self._writer = writer
+        self._slices = slices
+        self._storage = storage
+        self._revisions = revisions
+
+    async def visit(
+        self, tenant: Tenant, plan: ModelPlan, *, beside: Beside = list, announce: Announce = lambda *_: None
+    ) -> Outcome:
+        """Do what is due now. What fails is in the outcome, never raised."""
+        owner = tenant.owner
+        here = [a for a in plan.assignments if self._connected(a.node)]
+        mine = [a for a in here if a.slice != tenant.reserved]
+        self._slices.assume(owner, mine)  # before anything is awaited: a plan made meanwhile must see it
+        errors = await side_by_side(self._storage.ensure(owner.namespace))
+        refused: list[Unservable] = []
+
+        async def freeze() -> None:
+            refused.extend(await self._revisions.freeze(tenant, here))
+
+        errors += await side_by_side(freeze(), *(self._slices.bound(owner, a) for a in mine))
+        frozen = self._revisions.frozen(tenant)
+        replicas = self._replicas(tenant, plan, frozen)
+        decision = self._decide(tenant, replicas, frozen)
+        if decision.failure is not None:
+            errors += await side_by_side(*self._give_up(tenant, decision.failure))
+        errors += await side_by_side(*self._writes(tenant, replicas, decision, frozen, announce), *beside())
+        errors += await side_by_side(
+            *(self._release(owner.namespace, name) for name in plan.releases),
+            *(self._vacate(tenant, name) for name in plan.vacated),
+            *(self._slices.shown((owner.namespace, a.slice), a.lost) for a in here),
+        )
+        replicas = self._replicas(tenant, plan, frozen)
+        errors += await side_by_side(
+            *(self._start(replica) for replica in replicas), self._revisions.forget_old(tenant, replicas)
+        )
+        problem, error = _sorted_out([*refused, *errors])
+        return Outcome(replicas, decision, frozen, self._revisions.given_up(tenant), problem, error)
+
+    def gone(self, owner: kinds.Key) -> None:
+        """The tenant is no more: nothing is assumed for it."""
+        self._slices.settle(owner, keep=())
+
+    # Gathering
+
+    def _connected(self, node: str) -> bool:
+        facts = self._store.node(node)
+        return facts is not None and facts.connected
+
+    def _replicas(self, tenant: Tenant, plan: ModelPlan, frozen: Mapping[str, Frozen]) -> tuple[Replica, ...]:
+        return tuple(self._replica(tenant, assignment, frozen) for assignment in plan.assignments)
+
+    def _replica(self, tenant: Tenant, assignment: Assignment, frozen: Mapping[str, Frozen]) -> Replica:
+        key = (tenant.owner.namespace, assignment.slice)
+        bound = self._slices.get(key)
+        live = self._store.get(kinds.DEPLOYMENTS, key)
+        node = self._store.node(assignment.node)
+        facts = live.facts if isinstance(live, LiveDeployment) else None
+        return Replica(
+            assignment=assignment,
+            wanted=tenant.revision_name(assignment),
+            allocation=None if bound is None or not bound.metadata.uid else bound.status.allocation,
+            deployment=facts,
+            pods=self._store.pods_of(key),
+            connected=node is not None and node.connected,
+            address=node.address if node is not None else "",
+            node_ready=node is not None and node.ready == "True",
+            models=tenant.gate(facts, frozen),
+        )
+
+    def _decide(self, tenant: Tenant, replicas: tuple[Replica, ...], frozen: Mapping[str, Frozen]) -> Decision:
+        failed = self._revisions.given_up(tenant)
+        return rollout.decide(
+            replicas,
+            failed=failed,
+            fallback=fallbacks(frozen, failed),
+            paused=tenant.paused,
+            timeout=tenant.timeout,
+            now=utcnow(),
+        )
+
+    # Writing
+
+    def _writes(
+        self,
+        tenant: Tenant,
+        replicas: tuple[Replica, ...],
+        decision: Decision,
+        frozen: Mapping[str, Frozen],
+        announce: Announce,
+    ) -> list[Awaitable[Any]]:
+        """The steps decided on, and for every other Deployment the repair of what somebody changed of it."""
+        steps = {step.slice: step for step in decision.steps}
+        writes: list[Awaitable[Any]] = []
+        for replica in replicas:
+            step = steps.get(replica.assignment.slice)
+            if step is not None and step.revision in frozen:
+                if step.kind == "Update":
+                    announce(replica, step)
+                writes.append(self._step(tenant, replica, step, frozen[step.revision]))
+            elif step is None and replica.deployment is not None and replica.deployment.revision in frozen:
+                mine = frozen[replica.deployment.revision]
+                writes.append(self._deploy(tenant, replica, mine, replica.deployment.previous))
+        return writes
+
+    async def _step(self, tenant: Tenant, replica: Replica, step: Step, frozen: Frozen) -> None:
+        """One change of a Deployment; the time of a cutover is written before it."""
+        bound = self._slices.get((tenant.owner.namespace, step.slice))
+        if bound is None or not self._connected(replica.assignment.node):
+            return  # deleted or gone offline meanwhile: the plan sees to it
+        if step.kind == "Revert":
+            await self._slices.cut_over(bound, replace(replica.assignment, target=None))
+        elif step.kind == "Update":
+            await self._slices.cut_over(bound, replica.assignment)
+        await self._deploy(tenant, replica, frozen, step.previous)
+
+    async def _deploy(self, tenant: Tenant, replica: Replica, frozen: Frozen, previous: str) -> None:
+        """Make the Deployment what the revision and the slice's allocation say, unless its node is offline."""
+        owner = tenant.owner
+        key = (owner.namespace, replica.assignment.slice)
+        bound, live = self._slices.get(key), self._store.get(kinds.DEPLOYMENTS, key)
+        if bound is None or not bound.metadata.uid or bound.status.allocation is None:
+            return
+        allocation = bound.status.allocation
+        if not self._connected(allocation.node):
+            return
+        if isinstance(live, Child) and live.metadata.deletion_timestamp is not None:
+            return  # made again when it is gone
+        # A slice that a user wrote outlives the model; the Deployment must not.
+        owners = [dict(reference) for reference in owner.references] if key[1] == tenant.reserved else None
+        await self._writer.ensure(
+            kinds.DEPLOYMENTS,
+            key,
+            (bound.metadata.uid, frozen.name, frozen.created, allocation, previous),
+            lambda: deployment.build(key[1], bound.metadata.uid, owner, frozen, allocation, previous, owners=owners),
+        )
+
+    async def _release(self, namespace: str, name: str) -> None:
+        """Delete a slice that is no longer wanted, unless its node went offline since the plan and it may run there."""
+        key = (namespace, name)
+        existing = self._slices.get(key)
+        if existing is None:
+            return
+        allocation = existing.status.allocation
+        runs = self._store.pods_of(key) or self._store.get(kinds.DEPLOYMENTS, key) is not None
+        may_run = allocation is not None and (allocation.started_at is not None or bool(runs))
+        node = "" if allocation is None else allocation.node
+        retired = self._store.node(node) is None and self._store.get(kinds.EDGENODES, ("", node)) is None
+        if not may_run or retired or self._connected(node):
+            await self._slices.release(existing)
+
+    async def _vacate(self, tenant: Tenant, name: str) -> None:
+        """Take the model's Deployment off a slice that is its user's, unless the node is offline."""
+        key = (tenant.owner.namespace, name)
+        live, bound = self._store.get(kinds.DEPLOYMENTS, key), self._slices.get(key)
+        if not isinstance(live, LiveDeployment) or (key[0], live.facts.model) != tenant.owner.key:
+            return
+        allocation = live.facts.grant if bound is None else bound.status.allocation
+        if allocation is None or self._connected(allocation.node):
+            await self._writer.delete(kinds.DEPLOYMENTS, key, uid=live.metadata.uid)
+
+    def _give_up(self, tenant: Tenant, failure: rollout.Failed) -> list[Awaitable[Any]]:
+        """Note the revision before anything is put back, so that neither this process nor another tries it again.
+
+        It stands in the status of each model, not on the ControllerRevision: the API server refuses every patch of one
+        whose data it would print in another order than it was sent.
+        """
+        before = self._revisions.given_up(tenant)
+        kept = dict(list(before.items())[1 - MAX_FAILED :])
+        notes = {**kept, failure.revision: f"node {failure.node}: {failure.message}"[:1024]}
+        return [self._note(model, notes) for model in tenant.models]
+
+    async def _note(self, model: InferenceModel, notes: Mapping[str, str]) -> None:
+        patch = {"failedRevisions": merge_patch(dict(model.status.failed_revisions), notes)}
+        await self._writer.patch_status(kinds.MODELS, model.metadata.key, patch, uid=model.metadata.uid)
+
+    async def _start(self, replica: Replica) -> None:
+        """Stamp the first time that a replica answers."""
+        pod, allocation = replica.pod, replica.allocation
+        if pod is None or not pod.server.ready or allocation is None or allocation.started_at is not None:
+            return
+        bound = self._slices.get((pod.namespace, replica.assignment.slice))
+        if bound is not None and replica.connected:
+            await self._slices.started(bound)
+
+
+def _sorted_out(errors: list[BaseException]) -> tuple[Problem | None, BaseException | None]:
+    """What to tell of a visit's failures, and what of them time may mend."""
+    problem = None
+    for error in errors:
+        if isinstance(error, Unservable):
+            problem = problem or Problem(error.reason, str(error), terminal=True)
+        elif isinstance(error, NameConflictError):
+            problem = problem or Problem("NameConflict", str(error))
+        elif isinstance(error, Forbidden | Invalid) and not error.namespace_terminating:
+            problem = problem or Problem("Refused", f"the API server refused a write: {error}"[:1024])
+    mendable = [error for error in errors if not isinstance(error, Unservable)]
+    return problem, mendable[0] if mendable else None
