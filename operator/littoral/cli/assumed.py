@@ -34,10 +34,10 @@ def node_status(body: Mapping[str, Any], edge: EdgeNode | None, catalogue: Catal
         said.append("allocatable as its capacity")
     elif not status.get("allocatable"):
         declared = edge.spec.accelerators if edge else ()
-        status["allocatable"] = _allocatable(declared, catalogue, said)
         architecture = _architecture(body, declared, catalogue)
         status.setdefault("nodeInfo", {"architecture": architecture})
         said.append(architecture)
+        status["allocatable"] = _allocatable(declared, catalogue, said)
     return status, f"assumed {', '.join(said)}" if _worth_telling(said) else ""
 
 
@@ -55,7 +55,7 @@ def _allocatable(declared: tuple[Accelerator, ...], catalogue: Catalogue, said: 
             continue
         if profile.unified and profile.memory:
             memory = profile.memory
-        mode = accelerator.sharing.mode or profile.sharing[0]
+        mode = accelerator.sharing.mode or _usual(accelerator, profile)
         if mode in _REPORTED:
             said.append(f"nothing of its {profile.name}, for no Node says {_REPORTED[mode]}")
         elif units := _units(accelerator, profile, mode):
@@ -64,6 +64,13 @@ def _allocatable(declared: tuple[Accelerator, ...], catalogue: Catalogue, said: 
     said += [f"{name}: {units}" for name, units in resources.items()]
     figures = {name: str(units) for name, units in resources.items()}
     return {"cpu": str(_CPUS), "memory": memory, **figures}
+
+
+def _usual(accelerator: Accelerator, profile: Profile) -> str:
+    """How such a device is given where nobody says: most modules have no device plugin, cards have one."""
+    if profile.unified and "runtime" in profile.sharing and accelerator.sharing.replicas == 1:
+        return "runtime"
+    return profile.sharing[0]
 
 
 def _units(accelerator: Accelerator, profile: Profile, mode: str) -> int:

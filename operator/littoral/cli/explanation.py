@@ -59,6 +59,7 @@ def of_model(snapshot: Snapshot, key: Key) -> Explanation:
             Section("Its status says", _ready(status.conditions)),
             Section("It is on", _assigned(each for each in decided.assignments if each.current is not None)),
             Section("It goes to", _assigned(each for each in decided.assignments if each.current is None)),
+            Section("Why these variants", _whys(decided.assignments)),
             Section("It leaves", tuple((move.node, move.slice, move.cause) for move in decided.moves)),
             Section("It stops when the node is back on", tuple((name,) for name in decided.held)),
             Section("Another one would go to", tuple((node,) for node in open_to)),
@@ -146,9 +147,13 @@ def _sections(*given: Section) -> tuple[Section, ...]:
 
 def _assigned(assignments: Iterable[Assignment]) -> tuple[tuple[str, ...], ...]:
     return tuple(
-        (*_where(each.target or each.current), each.variant, each.lost or each.blocked or each.why)
-        for each in assignments
+        (*_where(each.target or each.current), each.variant, each.lost or each.blocked) for each in assignments
     )
+
+
+def _whys(assignments: Iterable[Assignment]) -> tuple[tuple[str, ...], ...]:
+    """Each reason once."""
+    return tuple(dict.fromkeys((each.variant, each.why) for each in assignments if each.why))
 
 
 def _where(allocation: Allocation | None) -> tuple[str, ...]:

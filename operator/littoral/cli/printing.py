@@ -47,8 +47,12 @@ def draw_explanation(explanation: Explanation, out: Console) -> None:
     out.print(Text(explanation.subject, style="bold"))
     indented(out, Text(explanation.summary))
     for section in explanation.sections:
-        out.print(Text.assemble((section.title, "bold"), f": {section.summary}" if section.summary else ""))
-        table = Table.grid(*(Column(overflow="fold") for _ in section.rows[0]), padding=(0, 2, 0, 0))
+        out.print(Text(section.title, style="bold"))
+        if section.summary:
+            indented(out, Text(section.summary))
+        last = len(section.rows[0]) - 1
+        columns = (Column(no_wrap=number < last, overflow="fold") for number in range(last + 1))
+        table = Table.grid(*columns, padding=(0, 2, 0, 0))
         for row in section.rows:
             table.add_row(*(Text(cell) for cell in row))
         indented(out, table)

@@ -6,7 +6,7 @@ Rules that look at several fields at once (CEL) are the API server's alone.
 import difflib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from typing import Any, Final
 
@@ -41,13 +41,13 @@ def parse(body: Mapping[str, Any], *, strict: bool) -> Any:
     kind = str(body["kind"])
     if body["apiVersion"] != API_VERSION or kind not in MODELS:
         raise RefusedError([((), f"there is no {kind} in {body['apiVersion']}: {_nearest(kind)}")])
-    pruned = {key: value if key == "metadata" else _without_nulls(value) for key, value in body.items()}
-    pruned["metadata"] = {key: value for key, value in body["metadata"].items() if value is not None}
+    pruned = _without_nulls(body)
     complaints = list(_strangers(_schema(kind), pruned, ())) if strict else []
     try:
         value = MODELS[kind].model_validate_json(json.dumps(pruned, default=str), strict=True)
     except ValidationError as error:
-        complaints += [(detail["loc"], _sentence(detail)) for detail in error.errors()]
+        details = {detail["loc"]: _sentence(detail) for detail in error.errors()}
+        complaints += [(way, said) for way, said in details.items() if not _follows(way, details)]
     if complaints:
         raise RefusedError(complaints)
     return value
@@ -65,10 +65,16 @@ def _without_nulls(value: Any) -> Any:
     return [_without_nulls(each) for each in value] if isinstance(value, list) else value
 
 
+def _follows(way: tuple[Step, ...], others: Iterable[tuple[Step, ...]]) -> bool:
+    """Whether what is wrong lies deeper: a list that is too short because its one item is refused."""
+    return any(len(other) > len(way) and other[: len(way)] == way for other in others)
+
+
 def _sentence(detail: Mapping[str, Any]) -> str:
     given = detail.get("input")
     shown = f", not {given!r}" if isinstance(given, str | int | float) and not isinstance(given, bool) else ""
-    return f"{str(detail['msg']).removeprefix('Value error, ').replace('Input should be', 'should be')}{shown}"
+    message = str(detail["msg"]).removeprefix("Value error, ")
+    return f"{message.replace('Input should be', 'should be').replace('Tuple', 'List')}{shown}"
 
 
 @cache
