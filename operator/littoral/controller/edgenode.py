@@ -69,6 +69,8 @@ class EdgeNodes:
             return wait
         await self._writer.patch_status(kinds.EDGENODES, ("", name), patch, uid=edge.metadata.uid)
         self._written[name] = time.monotonic()
+        if excluded != edge.status.exclusions:
+            self._queue.add(PLAN, Priority.HIGH)
         return again
 
     async def _make(self, name: str, node: NodeFacts | None) -> None:
