@@ -28,11 +28,24 @@ EFFECTS: Mapping[str, tuple[str, ...]] = {
         "accelerators/test_discovery.py::test_declared_against_advertised",
         "accelerators/test_discovery.py::test_declared_against_the_labels_count",
     ),
+    "EdgeNode.accelerators[].powerMode": (
+        "accelerators/test_discovery_machine.py::test_decides_the_tops",
+        "accelerators/test_discovery_machine.py::test_leaves_so_many_cores_on",
+        "accelerators/test_discovery_machine.py::test_that_the_profile_does_not_have",
+    ),
+    "EdgeNode.accelerators[].sharing.mode": (
+        "accelerators/test_discovery_sharing.py::test_decides",
+        "accelerators/test_discovery_sharing.py::test_needs_no_resource",
+        "accelerators/test_discovery_sharing.py::test_says_where_to_put_what",
+    ),
     "EdgeNode.accelerators[].sharing.replicas": ("accelerators/test_discovery.py::test_declared_against_advertised",),
     "EdgeNode.reserved.memory": (
         "accelerators/test_discovery.py::test_every_node_has_its_cores_and_memory_less_what_is_reserved",
         "accelerators/test_discovery.py::test_a_jetson_by_its_declaration",
     ),
+    "EdgeNode.stack.jetpack": ("accelerators/test_discovery_machine.py::test_decides_the_stack",),
+    "EdgeNode.stack.driver": ("accelerators/test_discovery_machine.py::test_decides_the_stack",),
+    "EdgeNode.stack.cann": ("accelerators/test_discovery_machine.py::test_decides_the_stack",),
     "EdgeNode.cordoned": ("placement/test_plan.py::REFUSALS[cordoned by its EdgeNode]",),
     "GPUSlice.memory": (
         "placement/test_plan.py::test_has_no_server_and_so_no_overhead",

@@ -17,7 +17,7 @@ from typing import Final
 from littoral.api.workload import NodeFacts
 
 HOLD: Final = 90.0
-"""Seconds: the kubelet's first two back-offs of a container that crashed (10 s, 20 s), the plugin's start, the kubelet's
+"""Seconds: the first two back-offs of a container that crashed (10 s, 20 s), the plugin's start, the kubelet's
 next report (10 s), with room; and no more, because nothing new starts on what is held in vain."""
 
 
