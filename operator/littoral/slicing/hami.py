@@ -70,7 +70,7 @@ class Hami:
 
 def _unnamed(device: Device) -> Refusal | None:
     """Several cards that nobody can tell apart: HAMi would choose, and the ledger could not say which is full."""
-    if device.uuid or device.count == 1:
+    if device.count == 1:
         return None
     name = device.profile.name
     return Refusal("NoDeviceId", f"whose {device.count} {name} HAMi has not registered on its Node by their ids")

@@ -41,7 +41,8 @@ def memory(free: int, request: Request) -> Refusal:
     have, need = short_mib(free), short_mib(request.memory)
     if have == need:  # rounding for people must not hide the difference
         have, need = f"{free}Mi", f"{request.memory}Mi"
-    return Refusal("InsufficientMemory", f"with {have} free of {need} needed", near=max(0, free) / request.memory)
+    near = max(0, free) / max(1, request.memory)
+    return Refusal("InsufficientMemory", f"with {have} free of {need} needed", near=near)
 
 
 def compute(free: int, request: Request) -> Refusal:
