@@ -229,7 +229,7 @@ CASES: dict[str, tuple[list[tuple[Any, Any]], Any, Any, set[Work]]] = {
         [(kinds.SLICES, slice_(1, allocation=ALLOCATION, ours=False))],
         kinds.PODS,
         pod(5),
-        {MODEL},
+        {MODEL, PLAN},
     ),
     "a bind": ([(kinds.SLICES, slice_(2))], kinds.SLICES, slice_(5, allocation=ALLOCATION), {MODEL, PLAN}),
     "the time of a cutover": (

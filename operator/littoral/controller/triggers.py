@@ -80,11 +80,14 @@ def _pod_work(store: "Store", old: Any, new: Any) -> Iterator[Work]:
 
 
 def _charge_work(store: "Store", workload: PodFacts | DeploymentFacts, *, came_or_went: bool) -> Iterator[Work]:
-    """What runs on other figures than its slice is bound to is charged for itself: its end frees memory."""
+    """What runs on other figures than its slice is bound to is charged for itself: its end frees memory.
+
+    And a slice that a user wrote is free for another model when what runs on it has ended.
+    """
     owner = store.get(kinds.SLICES, (workload.namespace, workload.slice))
     bound = owner.status.allocation if isinstance(owner, GPUSlice) else None
     covered = bound is not None and workload.grant is not None and same_grant(bound, workload.grant)
-    if came_or_went and not covered:
+    if came_or_went and not (covered and model_of(kinds.SLICES, owner) is not None):
         yield PLAN
 
 
