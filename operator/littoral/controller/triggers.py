@@ -87,7 +87,7 @@ def _charge_work(store: "Store", workload: PodFacts | DeploymentFacts, *, came_o
     owner = store.get(kinds.SLICES, (workload.namespace, workload.slice))
     bound = owner.status.allocation if isinstance(owner, GPUSlice) else None
     covered = bound is not None and workload.grant is not None and same_grant(bound, workload.grant)
-    if came_or_went and not (covered and model_of(kinds.SLICES, owner) is not None):
+    if came_or_went and not (covered and owner_of(kinds.SLICES, owner) is not None):
         yield PLAN
 
 
