@@ -23,7 +23,7 @@ from littoral.accelerators.profile import CPU, Platform, Profile
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """An entry that was refused: where it stands, which it is, and what is wrong."""
+    """An entry that was refused: where it stands, which it is, and what is wrong. A text as a whole has no name."""
 
     origin: str
     entry: str
@@ -31,7 +31,8 @@ class Problem:
     message: str
 
     def __str__(self) -> str:
-        return f"{self.origin}, line {self.line}: profile {self.entry!r} is refused: {self.message}"
+        what = f"profile {self.entry!r} is refused: " if self.entry else ""
+        return f"{self.origin}, line {self.line}: {what}{self.message}"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -95,6 +96,20 @@ def extend(catalogue: Catalogue, origin: str, text: str) -> tuple[Catalogue, tup
             continue
         profiles[profile.name] = profile
     return Catalogue(MappingProxyType(profiles)), tuple(problems)
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema of a text of profiles, for editors; what fields must be to one another it does not say."""
+    its = Profile.model_json_schema(by_alias=True)
+    definitions = its.pop("$defs")
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Littoral's catalogue of accelerators",
+        "type": "object",
+        "required": ["profiles"],
+        "properties": {"profiles": {"type": "array", "items": {"$ref": "#/$defs/Profile"}}},
+        "$defs": {**definitions, "Profile": its},
+    }
 
 
 def _entries(text: str) -> list[tuple[int, dict[str, Any] | str]]:

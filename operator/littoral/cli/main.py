@@ -2,6 +2,7 @@
 
 import click
 
+from littoral.cli.catalogue import catalogue
 from littoral.cli.crds import crds
 from littoral.cli.digest import digest
 from littoral.cli.explain import explain
@@ -20,6 +21,7 @@ def main() -> None:
 main.add_command(run)
 main.add_command(plan)
 main.add_command(explain)
+main.add_command(catalogue)
 main.add_command(digest)
 main.add_command(rollout)
 main.add_command(crds)
