@@ -13,10 +13,11 @@ DEMO_NODES = (
     NodeSpec(
         "edge-t4",
         labels={
-            "nvidia.com/gpu.product": "Emulated-T4",
+            "nvidia.com/gpu.product": "Emulated-T4-SHARED",
             "nvidia.com/gpu.memory": "15360",
             "nvidia.com/gpu.count": "1",
             "nvidia.com/gpu.replicas": "4",
+            "nvidia.com/gpu.sharing-strategy": "time-slicing",
             "topology.kubernetes.io/zone": "mec-1",
         },
         devices={"nvidia.com/gpu": 1},

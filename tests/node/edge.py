@@ -168,11 +168,19 @@ class Edge:
         spec: Object = info["Spec"]
         return spec
 
-    def units(self, pod: Any) -> dict[str, tuple[str, ...]]:
-        """The units of each resource that the kubelet says that it gave a pod, all of them to the server."""
-        own = (pod.metadata.namespace, pod.metadata.name, group.SERVER_CONTAINER)
-        held = self.cluster.nodes[pod.spec.node_name].allocated()
-        return {each.resource: each.ids for each in held if (each.namespace, each.pod, each.container) == own}
+    def units(self, namespace: str) -> dict[str, dict[str, tuple[str, ...]]]:
+        """By slice: the units of each resource that the kubelets say that they gave, all of them to the server.
+
+        Each kubelet is asked once: it answers ten such questions in a row, and then refuses.
+        """
+        pods = self.core.list_namespaced_pod(namespace, label_selector=group.LABEL_SLICE).items
+        owners = {pod.metadata.name: pod.metadata.labels[group.LABEL_SLICE] for pod in pods}
+        found: dict[str, dict[str, tuple[str, ...]]] = {name: {} for name in owners.values()}
+        for node in self.cluster.nodes.values():
+            for each in node.allocated():
+                if each.namespace == namespace and each.pod in owners and each.container == group.SERVER_CONTAINER:
+                    found[owners[each.pod]][each.resource] = each.ids
+        return found
 
     def granted(self, namespace: str) -> dict[str, dict[str, int]]:
         """By slice: the units of each resource that the ledger granted."""
@@ -183,11 +191,8 @@ class Edge:
 
     def handed_out(self, namespace: str) -> dict[str, dict[str, int]]:
         """The same by the kubelets' accounts."""
-        pods = self.core.list_namespaced_pod(namespace, label_selector=group.LABEL_SLICE).items
-        return {
-            pod.metadata.labels[group.LABEL_SLICE]: {name: len(ids) for name, ids in self.units(pod).items()}
-            for pod in pods
-        }
+        units = self.units(namespace)
+        return {name: {resource: len(ids) for resource, ids in held.items()} for name, held in units.items()}
 
     def allocations(self, namespace: str) -> dict[str, Object]:
         """What each bound slice was given, by the slice's name."""

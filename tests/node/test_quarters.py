@@ -1,4 +1,4 @@
-"""What the ledger grants and what the kubelet counts are the same: a device cut in four serves four."""
+"""What the ledger grants and what the kubelet counts are the same: a T4 under time-slicing in four serves four."""
 
 import pytest
 from tests.node.edge import T4, Edge, condition
@@ -17,8 +17,9 @@ def test_the_fifth_quarter_waits_with_its_reason_and_starts_when_one_goes(edge: 
     four = manifest("four", variants, slice=QUARTER, replicas=4, placement={"mode": "Replicas"})
     edge.apply(namespace, four)
     edge.await_ready(namespace, "four")
-    held = [edge.units(pod)["nvidia.com/gpu"] for pod in edge.pods(namespace, "four")]
-    assert sorted(held) == [(f"emulated-0::{replica}",) for replica in range(4)]
+    held = [unit for units in edge.units(namespace).values() for unit in units["nvidia.com/gpu"]]
+    assert sorted(held) == [f"emulated-0::{replica}" for replica in range(4)]
+    assert edge.handed_out(namespace) == edge.granted(namespace)
 
     edge.apply(namespace, manifest("fifth", variants, slice=QUARTER, node=T4))
     waiting = edge.await_reason(namespace, "fifth", "NoUnitLeft")

@@ -80,7 +80,7 @@ def test_the_pod_has_the_unit_that_the_device_plugin_allocated(
 ) -> None:
     pod = edge.pod(namespace, served, node)
     assert pod.spec.containers[0].resources.limits["nvidia.com/gpu"] == "1"
-    (unit,) = edge.units(pod)["nvidia.com/gpu"]
+    (unit,) = edge.units(namespace)[pod.metadata.labels[group.LABEL_SLICE]]["nvidia.com/gpu"]
     assert unit.startswith("emulated-0::")
     assert edge.exec(pod, "printenv", "NVIDIA_VISIBLE_DEVICES").stdout.strip() == "emulated-0"
 
