@@ -1,7 +1,9 @@
 """`littoral explain` on dumps: the counts first, then node by node; which fact a conclusion came from."""
 
 import json
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -98,3 +100,36 @@ def test_what_cannot_be_read_or_explained_is_bad_input(fleet: Path, tmp_path: Pa
     result = run("explain", "im/x", "--kubeconfig", config)
     assert result.exit_code == 2
     assert str(config) in result.stderr
+
+
+def test_a_cluster_without_littoral_is_told_so(tmp_path: Path) -> None:
+    """Its API server knows Nodes and none of our kinds."""
+
+    class Bare(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            known = self.path.startswith("/api/v1/nodes")
+            status = {"kind": "Status", "code": 404, "reason": "NotFound", "message": "the server could not find it"}
+            body = json.dumps({"items": [], "metadata": {"resourceVersion": "1"}} if known else status).encode()
+            self.send_response(200 if known else 404)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Bare) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        config = {
+            "apiVersion": "v1", "kind": "Config", "current-context": "x",
+            "clusters": [{"name": "x", "cluster": {"server": f"http://127.0.0.1:{server.server_port}"}}],
+            "users": [{"name": "x", "user": {"token": "t"}}],
+            "contexts": [{"name": "x", "context": {"cluster": "x", "user": "x"}}],
+        }  # fmt: skip
+        (tmp_path / "kubeconfig").write_text(json.dumps(config))
+        result = run("explain", "im/x", "--kubeconfig", tmp_path / "kubeconfig")
+        server.shutdown()
+    assert result.exit_code == 2
+    assert "list edgenodes: " in result.stderr
+    assert "are Littoral's CRDs installed in this cluster?" in result.stderr

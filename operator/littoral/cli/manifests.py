@@ -182,7 +182,9 @@ class _Reader:
         for (_, what, _, name), document in sorted(self._objects.items(), key=lambda item: item[0]):
             if what != "Node":
                 continue
-            status, said = assumed.node_status(document.body, edges.get(name), catalogue)
+            status, said = document.body.get("status") or {}, ""
+            if not _stored(document.body):  # else what it leaves out is not known, as to the operator
+                status, said = assumed.node_status(document.body, edges.get(name), catalogue)
             facts = self._projected(kind, replace(document, body={**document.body, "status": status}))
             if facts is None:
                 continue
