@@ -47,8 +47,9 @@ def state(
     largest: int = 0,
     largest_compute: int = 0,
     templates: tuple[str, ...] = (),
+    uncounted: bool = False,
 ) -> DeviceState:
-    return DeviceState(its, Charge(memory, compute, units, templates), slices, largest, largest_compute)
+    return DeviceState(its, Charge(memory, compute, units, templates), slices, largest, largest_compute, uncounted)
 
 
 def answer(its: DeviceState, request: Request) -> Answer:

@@ -71,6 +71,11 @@ CASES: Table = {
         Request(1),
         ("UnevenGrants", "with a grant on one of its t4 larger than a share, from before"),
     ),
+    "or the one with a slice that is no unit to it": (
+        state(PAIR, 100, 0, 1, slices=1, uncounted=True),
+        Request(1),
+        ("UncountedSlice", "with a slice from before on its t4, of which nvidia.com/gpu does not know"),
+    ),
     "node memory taken by others": (
         state(SHARED_ORIN, 4000),
         Request(1024),

@@ -1,21 +1,22 @@
 """What holds of every mechanism in any order of requests, wherever an adversary in the kubelet's place puts them.
 
-The model knows what the ledger does not: on which physical device each slice lies. Where a mechanism is Blind, the
-adversary chooses among the devices that have a unit free. Devices are cut anew, and added, while slices lie on them.
+The ledger is the real one; the model knows beside it on which physical device each slice lies. Where a mechanism is
+Blind, the adversary chooses among the devices that have a unit free. Devices are cut anew, and added, while slices lie
+on them.
 """
 
 from collections import Counter
 from dataclasses import dataclass, field
-from itertools import chain
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.slicing.devices import charge, device, profile
+from tests.slicing.devices import device, profile
 from tests.slicing.test_vnpu import ASCEND, TEMPLATES
 
 from littoral.accelerators.device import Device
 from littoral.accelerators.profile import Mechanism
-from littoral.api.gpuslice import ISOLATION_ORDER
+from littoral.api.gpuslice import ISOLATION_ORDER, Allocation
+from littoral.placement.ledger import Account, Slot, charge
 from littoral.slicing.provider import Charge, DeviceState, Grant, Request
 from littoral.slicing.registry import PROVIDERS
 
@@ -39,8 +40,8 @@ usual = st.builds(Request, memory=st.sampled_from([1, 1200, 2400, 3000]), comput
 class Slice:
     """A slice and where it really lies."""
 
-    grant: Grant
     charge: Charge
+    allocation: Allocation
     at: int
 
 
@@ -53,20 +54,15 @@ class Site:
 
     @property
     def state(self) -> DeviceState:
-        """What the ledger knows: sums, and the largest."""
-        held = [each.charge for each in self.slices]
-        total = Charge(
-            sum(each.memory for each in held),
-            sum(each.compute for each in held),
-            sum(each.units for each in held),
-            tuple(sorted(chain.from_iterable(each.templates for each in held))),
-        )
-        largest = max((each.memory for each in held), default=0)
-        return DeviceState(self.device, total, len(held), largest, max((each.compute for each in held), default=0))
+        """What the ledger knows."""
+        slot = Slot(self.device, Account())
+        for number, each in enumerate(self.slices):
+            slot.hold(("ns", str(number)), charge(each.allocation, self.device))
+        return slot.state()
 
     def free(self) -> list[int]:
-        """The devices that have a unit free, as the kubelet counts."""
-        taken = Counter(each.at for each in self.slices)
+        """The devices that have a unit free, as the kubelet counts: those who asked it for one."""
+        taken = Counter(each.at for each in self.slices if self.device.resource in each.allocation.resources)
         return [at for at in range(self.device.count) if taken[at] < self.device.shares]
 
     def take(self, request: Request, choose: st.DataObject, *, fullest: bool) -> None:
@@ -84,9 +80,24 @@ class Site:
             assert free, "granted a unit that no device has"
             worst = max(free, key=lambda each: sum(s.charge.memory for s in self.slices if s.at == each))
             at = worst if fullest else choose.draw(st.sampled_from(free))
-        held = charge(self.device, found)
-        self.slices.append(Slice(found, held, at))
-        assert not held.units or sum(each.charge.units for each in self.slices) <= self.device.units
+        self.add(found, at)
+        counted = [each for each in self.slices if self.device.resource in each.allocation.resources]
+        assert not found.resources or len(counted) <= self.device.units
+
+    def add(self, found: Grant, at: int) -> tuple[str, ...]:
+        """Take note of a grant; the partition that it is, if it is one."""
+        allocation = Allocation(
+            node="n",
+            device=self.device.id,
+            profile=self.device.profile.name,
+            provider=self.device.provider,
+            memory=f"{found.memory}Mi",
+            compute=found.compute,
+            resources=found.resources,
+        )
+        held = charge(allocation, self.device)
+        self.slices.append(Slice(held, allocation, at))
+        return held.templates
 
     def check(self) -> None:
         """No device holds more than it has; the memory of unified devices is one account."""
@@ -111,7 +122,8 @@ def cuts(draw: st.DrawFn, at_least: int = 1, at_most: int = 3, *, unified: bool 
     shares = 1 if mechanism == "whole" else draw(st.integers(1, 4))
     units = shares * count - draw(st.sampled_from([0, 0, 0, 1]))
     its = ORIN if unified and count == 1 and mechanism not in {"mps", "hami"} else profile()
-    return device(mechanism, memory=MEMORY, shares=shares, count=count, its=its, units=units, uuid="GPU-0")
+    more = {"resource": None, "units": 0} if mechanism == "runtime" else {"units": units}
+    return device(mechanism, memory=MEMORY, shares=shares, count=count, its=its, uuid="GPU-0", **more)
 
 
 @settings(max_examples=400)
@@ -192,13 +204,10 @@ def test_every_partition_granted_exists_on_whichever_chip_it_is_taken(
         found = PROVIDERS["vnpu"].grant(site.state, request)
         if not isinstance(found, Grant):
             continue
-        held = charge(its, found)
-        (name,) = held.templates
+        (name,) = site.add(found, 0)
         having = [at for at, each in enumerate(left) if each[name]]
         assert having, f"granted a {name} that no chip has"
-        at = data.draw(st.sampled_from(having))
-        left[at][name] -= 1
-        site.slices.append(Slice(found, held, at))
+        left[data.draw(st.sampled_from(having))][name] -= 1
         assert found.memory >= request.memory
         assert found.compute >= request.compute
         assert found.isolation == "Hard"
@@ -211,5 +220,5 @@ def test_what_is_not_advertised_yet_is_granted_only_as_far_as_a_chip_holds_it(as
     for request in asked:
         found = PROVIDERS["vnpu"].grant(site.state, request)
         if isinstance(found, Grant):
-            site.slices.append(Slice(found, charge(its, found), 0))
+            site.add(found, 0)
         assert not too_much([name for each in site.slices for name in each.charge.templates])

@@ -21,6 +21,11 @@ CASES: Table = {
         Request(1),
         ("DeviceInUse", "with all 2 t4 in use"),
     ),
+    "a slice on one of two of which the kubelet does not know": (
+        state(TWO, 100, 0, 1, slices=1, uncounted=True),
+        Request(1),
+        ("UncountedSlice", "with a slice from before on its t4, of which nvidia.com/gpu does not know"),
+    ),
     "too small": (state(WHOLE), Request(8192), ("InsufficientMemory", "with 4Gi free of 8Gi needed")),
     "not advertised": (
         state(device("whole", units=0)),

@@ -8,6 +8,7 @@ slices of the node draw on one account.
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from functools import lru_cache
 
 from littoral.accelerators.device import Device
@@ -38,10 +39,11 @@ class Account:
 class Slot:
     """A device and its charges."""
 
-    __slots__ = ("account", "charges", "compute", "device", "memory", "percent", "templates", "units")
+    __slots__ = ("account", "charges", "compute", "device", "memory", "node", "percent", "templates", "units")
 
-    def __init__(self, device: Device, account: Account) -> None:
+    def __init__(self, device: Device, account: Account, node: str = "") -> None:
         self.device = device
+        self.node = node
         self.account = account
         self.charges: dict[Key, Charge] = {}
         self.compute = 0
@@ -72,22 +74,34 @@ class Slot:
         self.units -= charge.units
         self.templates.subtract(charge.templates)
 
+    @property
+    def memory_left(self) -> int:
+        """MiB that nobody is charged for; negative where it is over-committed."""
+        return self.device.total_memory - self.account.charged
+
+    @property
+    def compute_left(self) -> int:
+        """Percent that nobody is charged for; negative where it is over-committed."""
+        return self.percent - self.compute
+
     def state(self, without: Key | None = None) -> DeviceState:
         """What a provider decides on; `without` leaves one slice's own charge out, for a new grant in its place."""
         own = self.charges.get(without, Charge()) if without is not None else Charge()
         slices = len(self.charges) - (without in self.charges)
         largest = largest_compute = 0
+        uncounted = False
         if self.device.count > 1:
             others = [charge for key, charge in self.charges.items() if key != without]
             largest = max((charge.memory for charge in others), default=0)
             largest_compute = max((charge.compute for charge in others), default=0)
+            uncounted = any(charge.uncounted for charge in others)
         charged = Charge(
             self.account.charged - own.memory,
             self.compute - own.compute,
             self.units - own.units,
             tuple(sorted((self.templates - Counter(own.templates)).elements())) if self.templates else (),
         )
-        return DeviceState(self.device, charged, slices, largest, largest_compute)
+        return DeviceState(self.device, charged, slices, largest, largest_compute, uncounted)
 
     @property
     def overcommitted(self) -> bool:
@@ -109,6 +123,7 @@ def _larger(one: Charge, other: Charge) -> Charge:
         max(one.compute, other.compute),
         max(one.units, other.units),
         tuple(sorted((Counter(one.templates) | Counter(other.templates)).elements())),
+        one.uncounted or other.uncounted,
     )
 
 
@@ -117,12 +132,14 @@ class Ledger:
 
     def __init__(self, devices: Mapping[str, Iterable[Device]]) -> None:
         self.slots: dict[str, dict[str, Slot]] = {}
-        self.version = 0
-        """Grows with every charge: what was refused at this version would be refused again."""
+        self.journal: list[str] = []
+        """The node of every charge, in the order in which they were made: what follows from charges is brought up to
+        date by what was added since."""
+        self._holders: dict[Key, set[str]] = {}
         for node, its in devices.items():
             shared = Account()
             self.slots[node] = {
-                device.id: Slot(device, shared if device.shares_node_memory else Account()) for device in its
+                device.id: Slot(device, shared if device.shares_node_memory else Account(), node) for device in its
             }
 
     def slot(self, allocation: Allocation) -> Slot | None:
@@ -163,15 +180,26 @@ class Ledger:
         slot = self.slot(allocation)
         if slot is not None:
             slot.hold(key, charge(allocation, slot.device))
-            self.version += 1
+            self.journal.append(slot.node)
+            self._holders.setdefault(_stem(key), set()).add(slot.node)
+
+    def holders(self, key: Key) -> AbstractSet[str]:
+        """The nodes on which this slice, or one named alike (the other replicas of its model), may be charged."""
+        return self._holders.get(_stem(key), frozenset())
+
+
+def _stem(key: Key) -> Key:
+    """What the slices of one model have in common: their names without the digest of the node."""
+    return key[0], key[1].rpartition("-")[0] or key[1]
 
 
 def charge(allocation: Allocation, device: Device) -> Charge:
     """What an allocation costs the device. A grant that does not name the resource has a unit of it all the same."""
-    units = 0
+    units, uncounted = 0, False
     if device.resource is not None:
         units = _units(allocation.resources.get(device.resource, "1"))
-    return Charge(mib(allocation.memory), allocation.compute, units, _templates(allocation, device))
+        uncounted = device.resource not in allocation.resources
+    return Charge(mib(allocation.memory), allocation.compute, units, _templates(allocation, device), uncounted)
 
 
 def _templates(allocation: Allocation, device: Device) -> tuple[str, ...]:

@@ -48,12 +48,22 @@ def share(
         refusals.never(device, isolation, request)
         or _beyond_share(device, memory, compute, request)
         or unit(state)
+        or uncounted(state)
         or _uneven(state, memory, compute)
         or room(state, memory, compute)
     )
     if refusal:
         return refusal
     return Grant(memory, compute, isolation, {str(device.resource): UNIT}, patch(device, mounted=mounted))
+
+
+def uncounted(state: DeviceState) -> Refusal | None:
+    """A slice from before that the kubelet does not count: among several devices it takes that one's for free."""
+    device = state.device
+    if device.count == 1 or not state.uncounted:
+        return None
+    sentence = f"with a slice from before on its {device.profile.name}, of which {device.resource} does not know"
+    return Refusal("UncountedSlice", sentence)
 
 
 def _uneven(state: DeviceState, memory: int, compute: int) -> Refusal | None:

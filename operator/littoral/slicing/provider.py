@@ -37,6 +37,9 @@ class Charge:
     units: int = 0
     templates: tuple[str, ...] = ()
     """Names of the partition templates held, sorted; empty on a device that is not partitioned."""
+    uncounted: bool = False
+    """Whether the kubelet knows nothing of it among the resource's units: it was granted before by another mechanism,
+    or under the resource's former name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +56,8 @@ class DeviceState:
     """Memory of the largest single charge, MiB: an old grant may exceed what the device is cut into now."""
     largest_compute: int = 0
     """Compute of the largest single charge, percent."""
+    uncounted: bool = False
+    """Whether any of the charges is: where the kubelet chooses, it may choose the device on which that slice lies."""
 
 
 @dataclass(frozen=True, slots=True)

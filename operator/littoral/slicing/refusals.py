@@ -38,17 +38,19 @@ def never(device: Device, isolation: Isolation, request: Request) -> Refusal | N
 
 def memory(free: int, request: Request) -> Refusal:
     """Too little memory is left, MiB."""
+    free = max(0, free)  # less than nothing is left where capacity shrank
     have, need = short_mib(free), short_mib(request.memory)
     if have == need:  # rounding for people must not hide the difference
         have, need = f"{free}Mi", f"{request.memory}Mi"
-    near = max(0, free) / max(1, request.memory)
+    near = free / max(1, request.memory)
     return Refusal("InsufficientMemory", f"with {have} free of {need} needed", near=near)
 
 
 def compute(free: int, request: Request) -> Refusal:
     """Too little compute is left, percent of one device."""
+    free = max(0, free)
     return Refusal(
         "InsufficientCompute",
         f"with {free}% compute free of {request.compute}% needed",
-        near=max(0, free) / request.compute,
+        near=free / request.compute,
     )

@@ -8,8 +8,7 @@ from typing import Final
 
 from littoral.accelerators.device import Device
 from littoral.api.gpuslice import Isolation
-from littoral.slicing import refusals
-from littoral.slicing.budget import UNIT
+from littoral.slicing import budget, refusals
 from littoral.slicing.pod import patch
 from littoral.slicing.provider import DevicePicker, DeviceState, Grant, Refusal, Request
 
@@ -38,10 +37,12 @@ class Whole:
         if state.slices >= device.count or state.charged.units >= device.units:
             in_use = f"its {device.profile.name}" if device.count == 1 else f"all {device.count} {device.profile.name}"
             return Refusal("DeviceInUse", f"with {in_use} in use", near=0.5)
+        if refusal := budget.uncounted(state):
+            return refusal
         memory = device.memory
         if device.shares_node_memory:
             free = device.memory - state.charged.memory
             if request.memory > free:
                 return refusals.memory(free, request)
             memory = request.memory
-        return Grant(memory, 100, isolation, {str(device.resource): UNIT}, patch(device))
+        return Grant(memory, 100, isolation, {str(device.resource): budget.UNIT}, patch(device))
