@@ -6,6 +6,7 @@ from littoral.cli.catalogue import catalogue
 from littoral.cli.crds import crds
 from littoral.cli.digest import digest
 from littoral.cli.explain import explain
+from littoral.cli.node import node
 from littoral.cli.plan import plan
 from littoral.cli.rollout import rollout
 from littoral.cli.run import run
@@ -22,6 +23,7 @@ main.add_command(run)
 main.add_command(plan)
 main.add_command(explain)
 main.add_command(catalogue)
+main.add_command(node)
 main.add_command(digest)
 main.add_command(rollout)
 main.add_command(crds)
