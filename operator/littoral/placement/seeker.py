@@ -34,6 +34,11 @@ class Seeker:
         if self.spread is not None:
             self._domains[self.domain(node)] += 1
 
+    @property
+    def nodes(self) -> AbstractSet[str]:
+        """Where its replicas are."""
+        return self._nodes.keys()
+
     def crowd(self, node: NodeView) -> tuple[int, int]:
         """How many of its replicas are in the node's domain, and on the node: fewer is better."""
         if self.spread is None:
