@@ -19,7 +19,7 @@ from littoral.api.inferencemodel import InferenceModelSpec
 ROOT = Path(__file__).parents[1]
 
 EFFECTS: Mapping[str, tuple[str, ...]] = {
-    "EdgeNode.pool": ("accelerators/test_discovery.py::test_the_pool", "placement/test_plan.py::REFUSALS[pool]"),
+    "EdgeNode.pool": ("accelerators/test_discovery.py::test_the_pool", "placement/test_refusals.py::REFUSALS[pool]"),
     "EdgeNode.accelerators[].profile": (
         "accelerators/test_discovery.py::test_a_jetson_by_its_declaration",
         "accelerators/test_discovery.py::test_an_unknown_profile",
@@ -46,30 +46,30 @@ EFFECTS: Mapping[str, tuple[str, ...]] = {
     "EdgeNode.stack.jetpack": ("accelerators/test_discovery_machine.py::test_decides_the_stack",),
     "EdgeNode.stack.driver": ("accelerators/test_discovery_machine.py::test_decides_the_stack",),
     "EdgeNode.stack.cann": ("accelerators/test_discovery_machine.py::test_decides_the_stack",),
-    "EdgeNode.cordoned": ("placement/test_plan.py::REFUSALS[cordoned by its EdgeNode]",),
+    "EdgeNode.cordoned": ("placement/test_refusals.py::REFUSALS[cordoned by its EdgeNode]",),
     "GPUSlice.memory": (
-        "placement/test_plan.py::test_has_no_server_and_so_no_overhead",
-        "placement/test_plan.py::test_grows_in_place_or_says_why_not",
+        "placement/test_reservations.py::test_has_no_server_and_so_no_overhead",
+        "placement/test_reservations.py::test_grows_in_place_or_says_why_not",
     ),
-    "GPUSlice.compute": ("placement/test_reservation_fields.py::test_compute_is_charged",),
-    "GPUSlice.isolation": ("placement/test_reservation_fields.py::test_isolation_is_a_floor",),
+    "GPUSlice.compute": ("placement/test_reservations.py::test_compute_is_charged",),
+    "GPUSlice.isolation": ("placement/test_reservations.py::test_isolation_is_a_floor",),
     "GPUSlice.accelerators[]": (
-        "placement/test_reservation_fields.py::test_accelerators_choose_the_device",
-        "placement/test_reservation_fields.py::test_an_accelerator_that_nobody_has_is_waited_for",
+        "placement/test_reservations.py::test_accelerators_choose_the_device",
+        "placement/test_reservations.py::test_an_accelerator_that_nobody_has_is_waited_for",
     ),
     "InferenceModel.version": ("triton/test_revision.py::DECIDES[version]",),
     "InferenceModel.variants[].name": (
         "triton/test_revision.py::DECIDES[variant name]",
-        "placement/test_plan.py::test_takes_the_first_variant_that_the_device_can_serve_and_says_so",
+        "placement/test_placing.py::test_takes_the_first_variant_that_the_device_can_serve_and_says_so",
     ),
     "InferenceModel.variants[].accelerators[]": (
-        "placement/test_plan.py::test_each_node_takes_its_own_variant",
-        "placement/test_plan.py::REFUSALS[variant]",
+        "placement/test_placing.py::test_each_node_takes_its_own_variant",
+        "placement/test_refusals.py::REFUSALS[variant]",
     ),
     "InferenceModel.variants[].format": (
         "triton/test_pod_template.py::test_brings_a_config_that_triton_reads",
         "modelstore/test_fetch.py::test_a_single_file_becomes_a_model_named_by_its_format",
-        "placement/test_plan.py::REFUSALS[backend]",
+        "placement/test_refusals.py::REFUSALS[backend]",
     ),
     "InferenceModel.variants[].source.uri": (
         "triton/test_pod_template.py::test_a_uri_arrives_as_it_was_written",
@@ -84,36 +84,36 @@ EFFECTS: Mapping[str, tuple[str, ...]] = {
         "modelstore/test_fetch.py::test_a_declared_size_is_checked_before_the_body",
     ),
     "InferenceModel.variants[].slice.memory": (
-        "placement/test_plan.py::test_takes_the_first_variant_that_the_device_can_serve_and_says_so",
+        "placement/test_placing.py::test_takes_the_first_variant_that_the_device_can_serve_and_says_so",
     ),
     "InferenceModel.variants[].slice.compute": ("api/test_fields.py::test_a_variants_slice_is_laid_over_the_models",),
     "InferenceModel.variants[].slice.isolation": ("api/test_fields.py::test_a_variants_slice_is_laid_over_the_models",),
-    "InferenceModel.slice.memory": ("placement/test_plan.py::REFUSALS[memory]",),
-    "InferenceModel.slice.compute": ("placement/test_plan.py::REFUSALS[compute]",),
-    "InferenceModel.slice.isolation": ("placement/test_plan.py::REFUSALS[isolation]",),
+    "InferenceModel.slice.memory": ("placement/test_refusals.py::REFUSALS[memory]",),
+    "InferenceModel.slice.compute": ("placement/test_refusals.py::REFUSALS[compute]",),
+    "InferenceModel.slice.isolation": ("placement/test_refusals.py::REFUSALS[isolation]",),
     "InferenceModel.replicas": (
-        "placement/test_plan.py::test_spreads_a_model_before_it_packs",
-        "placement/test_plan.py::test_scale_down_takes_what_never_started_then_the_youngest",
+        "placement/test_placing.py::test_spreads_a_model_before_it_packs",
+        "placement/test_leaving.py::test_scale_down_takes_what_never_started_then_the_youngest",
     ),
     "InferenceModel.placement.mode": (
-        "placement/test_plan.py::test_per_node_ignores_replicas_and_counts_the_nodes_that_fit",
-        "placement/test_plan.py::test_per_node_leaves_one_on_each_node",
+        "placement/test_placing.py::test_per_node_ignores_replicas_and_counts_the_nodes_that_fit",
+        "placement/test_leaving.py::test_per_node_leaves_one_on_each_node",
     ),
     "InferenceModel.placement.pools[]": (
-        "placement/test_plan.py::REFUSALS[pool]",
-        "placement/test_plan.py::test_another_pool_replaces_a_replica_on_a_connected_node",
+        "placement/test_refusals.py::REFUSALS[pool]",
+        "placement/test_leaving.py::test_another_pool_replaces_a_replica_on_a_connected_node",
     ),
-    "InferenceModel.placement.nodeSelector": ("placement/test_plan.py::REFUSALS[selector]",),
+    "InferenceModel.placement.nodeSelector": ("placement/test_refusals.py::REFUSALS[selector]",),
     "InferenceModel.placement.tolerations[].key": (
-        "placement/test_plan.py::test_taints_that_do_not_keep_a_model_away",
+        "placement/test_placing.py::test_taints_that_do_not_keep_a_model_away",
         "triton/test_pod_template.py::test_tolerates_what_the_hardware_and_the_user_say_each_once",
     ),
     "InferenceModel.placement.tolerations[].operator": (
-        "placement/test_plan.py::test_taints_that_do_not_keep_a_model_away",
+        "placement/test_placing.py::test_taints_that_do_not_keep_a_model_away",
         "triton/test_pod_template.py::test_tolerates_what_the_hardware_and_the_user_say_each_once",
     ),
     "InferenceModel.placement.tolerations[].value": (
-        "placement/test_plan.py::test_taints_that_do_not_keep_a_model_away",
+        "placement/test_placing.py::test_taints_that_do_not_keep_a_model_away",
         "triton/test_pod_template.py::test_tolerates_what_the_hardware_and_the_user_say_each_once",
     ),
     "InferenceModel.placement.tolerations[].effect": (

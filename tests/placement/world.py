@@ -13,7 +13,7 @@ from littoral.api.gpuslice import Allocation, GPUSlice, GPUSliceStatus
 from littoral.api.group import ANNOTATION_ASKED, LABEL_MODEL, LABEL_NODE
 from littoral.api.inferencemodel import InferenceModel
 from littoral.api.workload import ContainerFacts, DeploymentFacts, NodeFacts, PodFacts, Taint
-from littoral.placement.plan import Assignment, Plan
+from littoral.placement.plan import Assignment, ModelPlan, Plan, plan
 from littoral.placement.snapshot import Key, Snapshot
 
 T = TypeVar("T")
@@ -37,6 +37,39 @@ profiles:
     sharing: [whole, counted]
     overhead: 100Mi
     stacks: [{image: triton, backends: {python: python}, instanceKind: KIND_CPU}]
+  - name: emulated-gpu
+    family: gpu
+    vendor: nvidia
+    computeCapability: "7.5"
+    memory: 4Gi
+    labels: {nvidia.com/gpu.product: Emulated-GPU}
+    resources: [nvidia.com/gpu]
+    sharing: [whole, time-slicing, mps, hami]
+    overhead: 128Mi
+    stacks: [{image: triton, backends: {python: python}, provides: {tensorrt: "10.3"}, instanceKind: KIND_CPU}]
+  - name: emulated-nano
+    family: jetson-orin
+    unified: true
+    resources: [nvidia.com/gpu]
+    sharing: [runtime, whole, time-slicing]
+    overhead: 100Mi
+    stacks:
+      - {name: jetpack-6, when: {jetpack: ">=6,<7"}, image: triton-6, backends: {python: python}}
+      - {name: any, image: triton, backends: {python: python}}
+  - name: emulated-npu
+    family: npu
+    memory: 8Gi
+    resources: [example.com/chip]
+    sharing: [whole, vnpu, share-dev-count]
+    partitions:
+      cores: 8
+      cpus: 7
+      templates:
+        - {name: vir02, resource: example.com/chip-2c, memory: 2Gi, cores: 2, cpus: 2}
+        - {name: vir04, resource: example.com/chip-4c, memory: 4Gi, cores: 4, cpus: 4}
+        - {name: vir04_3c, resource: example.com/chip-4c.3cpu, memory: 4Gi, cores: 4, cpus: 3}
+    overhead: 64Mi
+    stacks: [{image: triton, backends: {python: python, om: {name: npu, imageReason: build it}}}]
   - name: imageless
     family: imageless
     memory: 8Gi
@@ -117,7 +150,12 @@ def model(
     source = {"uri": "https://models/x", "sha256": "0" * 64}
     return InferenceModel.model_validate(
         {
-            "metadata": {"name": name, "namespace": namespace, "uid": f"uid-{name}", "creationTimestamp": moment(created)},
+            "metadata": {
+                "name": name,
+                "namespace": namespace,
+                "uid": f"uid-{name}",
+                "creationTimestamp": moment(created),
+            },
             "spec": {
                 "variants": [{"format": "python", "source": source, **each} for each in variants or default],
                 "slice": {"memory": memory, "compute": compute, "isolation": isolation},
@@ -155,16 +193,16 @@ def world(
     )
 
 
-def apply(snapshot: Snapshot, plan: Plan, *, minute: int = 1, started: bool = True) -> Snapshot:
+def apply(snapshot: Snapshot, found: Plan, *, minute: int = 1, started: bool = True) -> Snapshot:
     """The snapshot after the plan was carried out, every pod has come up, and what was deleted has ended."""
     slices, pods, deployments = dict(snapshot.slices), dict(snapshot.pods), dict(snapshot.deployments)
-    for key, reserved in plan.slices.items():
+    for key, reserved in found.slices.items():
         slices[key] = slices[key].model_copy(update={"status": GPUSliceStatus(allocation=reserved.allocation)})
-    left = [(key[0], name) for key, its in plan.models.items() for name in (*its.releases, *its.vacated)]
-    for at in [*left, *plan.orphans]:
+    left = [(key[0], name) for key, its in found.models.items() for name in (*its.releases, *its.vacated)]
+    for at in [*left, *found.orphans]:
         pods.pop(at, None)
         deployments.pop(at, None)
-    for key, its in plan.models.items():
+    for key, its in found.models.items():
         for name in its.releases:
             slices.pop((key[0], name), None)
         for assignment in its.assignments:
@@ -174,6 +212,21 @@ def apply(snapshot: Snapshot, plan: Plan, *, minute: int = 1, started: bool = Tr
             if started:
                 pods[at] = pod(at, granted(slices[at]), model=key[1])
     return replace(snapshot, slices=slices, pods=pods, deployments=deployments)
+
+
+def the(snapshot: Snapshot, name: str = "m") -> ModelPlan:
+    """The plan of one model."""
+    return plan(snapshot).models["ns", name]
+
+
+def places(found: ModelPlan) -> list[tuple[str, str]]:
+    return [(a.node, a.device) for a in found.assignments]
+
+
+def settled(*args: Any, **kwargs: Any) -> Snapshot:
+    """A world in which what was planned has come up."""
+    snapshot = world(*args, **kwargs)
+    return apply(snapshot, plan(snapshot))
 
 
 def sure(value: T | None) -> T:

@@ -63,6 +63,13 @@ def _stands(world: World, reference: Reference) -> bool:
     return deployment is not None and deployment.model == reference.model.metadata.name
 
 
+def _runs(world: World, reference: Reference, allocation: Allocation) -> bool:
+    """Whether it stands on what the slice is bound to: a reservation that moved takes no server with it unasked."""
+    deployment = world.workloads.deployment(reference.key)
+    grant = None if deployment is None else deployment.grant
+    return _stands(world, reference) and (grant is None or grant.node == allocation.node)
+
+
 def _judge(world: World, reference: Reference, plan: SlicePlan | None) -> Assignment | Refusal:
     name = reference.key[1]
     slice_ = world.snapshot.slices.get(reference.key)
@@ -105,7 +112,7 @@ def _leftover(world: World, reference: Reference) -> Refusal | None:
 
 def _elsewhere(world: World, reference: Reference, node: NodeView, allocation: Allocation) -> Refusal | None:
     """The node is not one for this model; a server that stands there is moved by its user's wish alone."""
-    standing = _stands(world, reference)
+    standing = _runs(world, reference, allocation)
     asked = reference.asked
     refusal = next((found for refuses in (STAY if standing else ADMIT) if (found := refuses(asked, node))), None)
     slot = world.ledger.slot(allocation)
@@ -148,7 +155,7 @@ def _claim(
     """What the server needs of the machine beside the slice; a server that stands there has it."""
     key, needs, host = reference.key, reference.asked.needs, node.host
     mine = claim(allocation, reference.model, choice.variant)
-    if not _stands(world, reference):
+    if not _runs(world, reference, allocation):
         more = host.more_memory(key, needs)
         refusal = (host.short_of_memory(more) if more > 0 else None) or host.refuses(key, mine)
         if refusal is not None:
