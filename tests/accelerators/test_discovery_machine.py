@@ -15,10 +15,11 @@ NPU = {CHIP: "310P3", "huawei.com/driver.version": "25.5.0"}
 
 
 class TestPowerMode:
-    @pytest.mark.parametrize(("mode", "tops", "cpu"), [("", 100, 4000), ("15W", 50, 4000), ("MAXN", 100, 4000)])
-    def test_decides_the_tops(self, mode: str, tops: float, cpu: int) -> None:
-        (figure,) = accelerator(facts(), **declared("orin", powerMode=mode)).tops
-        assert figure.value == tops
+    @pytest.mark.parametrize(("mode", "tops", "cpu"), [("", [100], 4000), ("15W", [50], 4000), ("MAXN", [], 4000)])
+    def test_decides_the_tops_and_none_are_assumed_where_nobody_states_any(
+        self, mode: str, tops: list[float], cpu: int
+    ) -> None:
+        assert [figure.value for figure in accelerator(facts(), **declared("orin", powerMode=mode)).tops] == tops
         assert found(facts(), **declared("orin", powerMode=mode)).devices[-1].cpu == cpu
 
     @pytest.mark.parametrize(("cpu", "left"), [(8000, 4000), (4000, 4000), (3800, 3800)])

@@ -37,7 +37,7 @@ def device(
         provider,
         source="; ".join(part for part in (claim.source, source) if part),
         runtime_class=runtime_class(platform.stack, inquiry),
-        tops=mode.tops if mode and mode.tops else profile.tops,
+        tops=profile.tops if mode is None else mode.tops,
         **more,
     )
 
