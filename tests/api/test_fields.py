@@ -119,6 +119,10 @@ EFFECTS: Mapping[str, tuple[str, ...]] = {
     "InferenceModel.placement.tolerations[].effect": (
         "triton/test_pod_template.py::test_tolerates_what_the_hardware_and_the_user_say_each_once",
     ),
+    "InferenceModel.placement.priorityClassName": (
+        "triton/test_pod_template.py::test_the_users_priority_class_takes_the_place_of_ours",
+        "triton/test_revision.py::DECIDES[priority class]",
+    ),
     "InferenceModel.serving.modelName": (
         "triton/test_pod_template.py::test_loads_the_one_model_in_explicit_mode",
         "triton/test_revision.py::DECIDES[model name]",
@@ -126,6 +130,24 @@ EFFECTS: Mapping[str, tuple[str, ...]] = {
     "InferenceModel.serving.image": (
         "triton/test_pod_template.py::test_image_is_the_stacks_unless_the_spec_names_one",
         "triton/test_pod_template.py::test_an_image_of_the_users_own_needs_none_in_the_catalogue",
+    ),
+    "InferenceModel.serving.network": (
+        "triton/test_network.py::test_ports_of_the_node_lead_to_it",
+        "triton/test_network.py::test_in_the_nodes_network_it_listens_on_the_nodes_ports",
+        "triton/test_revision.py::DECIDES[network]",
+    ),
+    "InferenceModel.serving.ports.http": ("triton/test_network.py::test_ports_that_are_not_named_stay_the_usual_ones",),
+    "InferenceModel.serving.ports.grpc": ("triton/test_network.py::test_ports_that_are_not_named_stay_the_usual_ones",),
+    "InferenceModel.serving.ports.metrics": (
+        "triton/test_network.py::test_ports_that_are_not_named_stay_the_usual_ones",
+    ),
+    "InferenceModel.serving.resources.cpu": (
+        "triton/test_pod_template.py::test_what_is_asked_of_the_machine_is_asked_by_the_server_alone",
+        "triton/test_deployment.py::test_what_the_server_asks_of_the_machine_is_added",
+    ),
+    "InferenceModel.serving.resources.memory": (
+        "triton/test_pod_template.py::test_what_is_asked_of_the_machine_is_asked_by_the_server_alone",
+        "triton/test_deployment.py::test_what_the_server_asks_of_the_machine_is_added",
     ),
     "InferenceModel.serving.startupTimeout": (
         "triton/test_pod_template.py::test_startup_budget_is_the_specs",

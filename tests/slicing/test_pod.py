@@ -32,3 +32,19 @@ def test_extended_resources_are_limits_and_node_memory_a_request(
 ) -> None:
     granted = Allocation(node="n", device="d", profile=its.name, provider="p", memory="2Gi", resources=resources)
     assert requirements(granted, node_memory=its.node_memory) == expected
+
+
+@pytest.mark.parametrize(
+    ("its", "resources", "beside", "expected"),
+    [
+        (profile("t4"), {}, {"memory": "1Gi", "cpu": "500m"}, {"memory": "1Gi", "cpu": "500m"}),
+        (profile("orin", unified=True), {}, {"memory": "512Mi"}, {"memory": "2560Mi"}),
+        (profile("cpu"), {"cpu": "400m"}, {"cpu": "1"}, {"cpu": "1400m", "memory": "2Gi"}),
+        (profile("cpu"), {"cpu": "1"}, {"cpu": "1", "memory": "2Gi"}, {"cpu": "2", "memory": "4Gi"}),
+    ],
+)
+def test_what_the_server_asks_beside_the_grant_is_added_to_it(
+    its: Profile, resources: dict[str, str], beside: dict[str, str], expected: dict[str, str]
+) -> None:
+    granted = Allocation(node="n", device="d", profile=its.name, provider="p", memory="2Gi", resources=resources)
+    assert requirements(granted, node_memory=its.node_memory, beside=beside)["requests"] == expected

@@ -14,6 +14,13 @@ from littoral.triton import deployment, metadata, revision
 from littoral.triton.revision import Frozen
 
 GOLDEN = Path(__file__).parent / "golden"
+PATCH: Json = {
+    "env": {"NVIDIA_VISIBLE_DEVICES": "all", "ZED": "3"},
+    "annotations": {"nvidia.com/use-gpuuuid": "GPU-7a3c"},
+    "runtimeClassName": "nvidia",
+    "schedulerName": "hami-scheduler",
+    "mounted": ["/dev/shm"],
+}
 OWNER = metadata.alone(make_model().metadata)
 
 
@@ -163,6 +170,65 @@ class TestResources:
         frozen = make_frozen(platform=make_platform(**profile))
 
         assert server(build(frozen=frozen))["resources"].get("requests") == requests
+
+    @pytest.mark.parametrize(
+        ("profile", "requests"),
+        [({}, {"cpu": "500m", "memory": "400Mi"}), ({"unified": True}, {"cpu": "500m", "memory": "2000Mi"})],
+    )
+    def test_what_the_server_asks_of_the_machine_is_added(self, profile: Json, requests: dict[str, str]) -> None:
+        model = make_model({"serving": {"resources": {"cpu": "500m", "memory": "400Mi"}}})
+        frozen = make_frozen(model, make_platform(**profile))
+
+        resources = server(build(frozen=frozen))["resources"]
+
+        assert resources == {"limits": {"nvidia.com/gpu": "1"}, "requests": requests}
+
+
+class TestPodOfTheMechanism:
+    """What the grant says that its sharing mechanism needs, laid over the revision's template."""
+
+    @pytest.fixture
+    def manifest(self) -> Json:
+        return build(allocation=make_allocation(pod=PATCH))
+
+    def test_runs_in_its_runtime_class_by_its_scheduler(self, manifest: Json) -> None:
+        spec = pod(manifest)["spec"]
+
+        assert (spec["runtimeClassName"], spec["schedulerName"]) == ("nvidia", "hami-scheduler")
+
+    def test_adds_to_the_environment_and_prevails_in_it(self, manifest: Json) -> None:
+        assert server(manifest)["env"] == [
+            {"name": "ALPHA", "value": "1"},
+            {"name": "NVIDIA_VISIBLE_DEVICES", "value": "all"},
+            {"name": "ZED", "value": "3"},
+        ]
+        assert [variable["name"] for variable in pod(manifest)["spec"]["initContainers"][0]["env"]] == [
+            "LITTORAL_FETCH"
+        ]
+
+    def test_adds_annotations_to_the_pod(self, manifest: Json) -> None:
+        annotations = pod(manifest)["metadata"]["annotations"]
+
+        assert annotations["nvidia.com/use-gpuuuid"] == "GPU-7a3c"
+        assert set(pod(build())["metadata"]["annotations"]) <= set(annotations)
+
+    def test_what_the_device_plugin_mounts_is_not_mounted_over(self, manifest: Json) -> None:
+        def mounted(of: Json) -> set[str]:
+            return {mount["mountPath"] for mount in server(of)["volumeMounts"]}
+
+        assert mounted(build()) - mounted(manifest) == {"/dev/shm"}
+
+    def test_is_part_of_the_grant(self, manifest: Json) -> None:
+        found = parse_grant(pod(manifest)["metadata"]["annotations"])
+
+        assert found is not None
+        assert found.pod == make_allocation(pod=PATCH).pod
+
+    def test_a_mechanism_that_asks_nothing_changes_nothing(self) -> None:
+        spec = pod(build())["spec"]
+
+        assert "runtimeClassName" not in spec
+        assert "schedulerName" not in spec
 
 
 class TestStability:

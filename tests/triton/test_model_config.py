@@ -38,6 +38,18 @@ def test_automatic_kind_is_left_unwritten() -> None:
     assert len(parse(text).instance_group) == 1
 
 
+def test_brings_the_backends_parameters() -> None:
+    config = parse(model_config.generate("m", "npu_ge", "KIND_AUTO", {"device_ids": "0", "a": 'b"'}))
+
+    assert {key: value.string_value for key, value in config.parameters.items()} == {"device_ids": "0", "a": 'b"'}
+
+
+def test_the_order_of_parameters_makes_no_other_text() -> None:
+    one, two = {"a": "1", "b": "2"}, {"b": "2", "a": "1"}
+
+    assert model_config.generate("m", "b", "KIND_GPU", one) == model_config.generate("m", "b", "KIND_GPU", two)
+
+
 @given(st.text(st.characters(exclude_categories=["Cs"])), st.text(st.characters(exclude_categories=["Cs"])))
 def test_no_text_breaks_out_of_its_quotes(name: str, backend: str) -> None:
     config = parse(model_config.generate(name, backend, "KIND_GPU"))

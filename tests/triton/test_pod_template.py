@@ -271,6 +271,11 @@ def test_volumes(spec: Json) -> None:
     [
         ({"image": None, "imageReason": "none is built for it"}, "NoImage", r"profile t4.*none is built for it"),
         ({"backends": {"python": "python"}}, "FormatUnsupported", r"format onnx.*profile t4.*python"),
+        (
+            {"backends": {"onnx": {"name": "npu_om", "imageReason": "it must be built with CANN"}}},
+            "NoImage",
+            r"format onnx, which .* profile t4 does not serve \(it must be built with CANN\): .* in spec.serving.image",
+        ),
     ],
 )
 def test_what_the_catalogue_cannot_serve_is_said(stack: Json, reason: str, sentence: str) -> None:
@@ -278,6 +283,47 @@ def test_what_the_catalogue_cannot_serve_is_said(stack: Json, reason: str, sente
         build(make_model(), make_platform(stack))
 
     assert caught.value.reason == reason
+
+
+def test_a_format_that_needs_the_users_image_is_served_with_one() -> None:
+    platform = make_platform({"backends": {"onnx": {"name": "npu_om", "imageReason": "it must be built with CANN"}}})
+
+    request = request_of(build(make_model({"serving": {"image": "mine:1"}}), platform))
+
+    assert 'backend: "npu_om"' in request.models[0].config
+
+
+def test_a_backends_parameters_reach_the_config() -> None:
+    platform = make_platform({"backends": {"onnx": {"name": "npu_ge", "parameters": {"device_ids": "0"}}}})
+
+    config = text_format.Parse(
+        request_of(build(make_model(), platform)).models[0].config, model_config_pb2.ModelConfig()
+    )
+
+    assert (config.backend, config.parameters["device_ids"].string_value) == ("npu_ge", "0")
+
+
+@pytest.mark.parametrize(
+    ("resources", "expected"),
+    [
+        ({}, None),
+        ({"cpu": "500m"}, {"requests": {"cpu": "500m"}}),
+        ({"memory": "1Gi"}, {"requests": {"memory": "1Gi"}}),
+        ({"cpu": 2, "memory": "1Gi"}, {"requests": {"cpu": "2", "memory": "1Gi"}}),
+    ],
+)
+def test_what_is_asked_of_the_machine_is_asked_by_the_server_alone(resources: Json, expected: Json | None) -> None:
+    spec = build(make_model({"serving": {"resources": resources}}), make_platform())["spec"]
+
+    assert spec["containers"][0].get("resources") == expected
+    assert "resources" not in spec["initContainers"][0]
+
+
+@pytest.mark.parametrize(("name", "expected"), [("", group.PRIORITY_CLASS), ("line-critical", "line-critical")])
+def test_the_users_priority_class_takes_the_place_of_ours(name: str, expected: str) -> None:
+    model = make_model({"placement": {"priorityClassName": name}})
+
+    assert build(model, make_platform())["spec"]["priorityClassName"] == expected
 
 
 def test_an_image_of_the_users_own_needs_none_in_the_catalogue() -> None:

@@ -38,6 +38,10 @@ DECIDES = {
     "image": {"serving": SERVING | {"image": "mine:1"}},
     "startup timeout": {"serving": SERVING | {"startupTimeout": "91s"}},
     "tolerations": {"placement": {"tolerations": [TOLERATION]}},
+    "priority class": {"placement": {"priorityClassName": "line-critical"}},
+    "network": {"serving": SERVING | {"network": "HostPort"}},
+    "ports": {"serving": SERVING | {"ports": {"http": 18000}}},
+    "resources": {"serving": SERVING | {"resources": {"cpu": "1"}}},
 }
 DECIDES_NOTHING = {
     "replicas": {"replicas": 5},
