@@ -73,7 +73,7 @@ class TestTheJob:
 
     def test_ends_by_itself(self) -> None:
         spec = job(timeout=60.0)["spec"]
-        assert (spec["activeDeadlineSeconds"], spec["backoffLimit"], spec["ttlSecondsAfterFinished"]) == (60, 0, 300)
+        assert (spec["activeDeadlineSeconds"], spec["backoffLimit"], spec["ttlSecondsAfterFinished"]) == (120, 0, 300)
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,8 @@ from littoral.cli.probejob import JOBS, ProbeError
 from littoral.controller.client import Client
 from littoral.controller.kinds import NAMESPACES, NODES, PODS
 
+pytestmark = pytest.mark.contract
+
 ORIN = Report("NVIDIA Jetson Orin NX Developer Kit", ("nvidia,p3767-0000",), "", "aarch64", 15655)
 TEGRA = {"status": {"nodeInfo": {"kernelVersion": "5.15.148-tegra"}}}
 

@@ -38,6 +38,8 @@ _ENFORCED: Final = "pod-security.kubernetes.io/enforce"
 _NOBODY: Final = 65534
 _INTERVAL: Final = 1.0
 """Seconds between two looks at the pod."""
+_GRACE: Final = 60
+"""Seconds that the Job outlives the wait for it at most: its end is no answer, and must not come first."""
 _GONE_AFTER: Final = 300
 """Seconds until the cluster itself removes the Job of a probe that was killed."""
 
@@ -115,7 +117,7 @@ def manifest(node: str, *, image: str, namespace: str, timeout: float, tegra: bo
         "kind": JOBS.kind,
         "metadata": {"name": f"littoral-probe-{secrets.token_hex(3)}", "namespace": namespace, "labels": labels},
         "spec": {
-            "activeDeadlineSeconds": max(1, round(timeout)),
+            "activeDeadlineSeconds": round(timeout) + _GRACE,
             "backoffLimit": 0,
             "ttlSecondsAfterFinished": _GONE_AFTER,
             "template": {"metadata": {"labels": labels}, "spec": pod},
