@@ -71,4 +71,4 @@ def test_namespaces_priorities_and_runtime_classes_are_there() -> None:
     snapshot, _ = Snapshots(store, load).draw()
     assert snapshot.namespaces == {"line": {"team": "press"}}
     assert snapshot.priorities == {"first": 7}
-    assert snapshot.runtime_classes == {"nvidia"}
+    assert snapshot.runtime_classes == frozenset({"nvidia"})
