@@ -71,7 +71,7 @@ def test_json_has_the_keys_that_scripts_rest_on(tmp_path: Path) -> None:
     document = plan_json("-f", path)
     assert set(document) == {"models", "reservations", "waiting", "changes", "nodes", "notes"}
     its = document["models"][0]
-    assert set(its) == {"namespace", "name", "wanted", "waiting", "held", "reason", "message", "replicas"}
+    assert set(its) == {"namespace", "name", "group", "wanted", "waiting", "held", "reason", "message", "replicas"}
     assert set(its["replicas"][0]) == {
         "slice", "node", "device", "profile", "stack", "variant", "why", "blocked", "granted",
     }  # fmt: skip
@@ -148,6 +148,20 @@ def test_room_that_a_change_makes_is_used(tmp_path: Path) -> None:
     assert [(each["object"], each["action"]) for each in found] == [("im/a", "stop"), ("im/b", "start")]
 
 
+def test_models_that_share_a_server_are_one_block_and_one_slice(tmp_path: Path) -> None:
+    together: dict[str, Any] = {"server": {"group": "line"}, "slice": {"memory": "1Gi", "compute": 10}}
+    path = write(tmp_path / "m.yaml", t4("one"), model("a", **together), model("b", **together), model("c"))
+    document = plan_json("-f", path)
+    assert [(each["name"], each["group"]) for each in document["models"]] == [("a", "line"), ("b", "line"), ("c", None)]
+    assert len({each["replicas"][0]["slice"] for each in document["models"]}) == 2
+    assert "  vision/line  1 of 1, one server for a, b\n" in run("plan", "-f", path).stdout
+    assert changes("-f", path, "--against", path) == []
+    joined = write(tmp_path / "c.yaml", model("c", **together))
+    assert {each["object"]: each["action"] for each in changes("-f", joined, "--against", path)} == {
+        "group/line": "change", "im/c": "stop",
+    }  # fmt: skip
+
+
 # A dump of a cluster
 
 
@@ -198,10 +212,12 @@ PLACEMENTS = st.sampled_from(
 )
 MODELS = st.lists(
     st.builds(
-        lambda memory, compute, replicas, placement: {
+        lambda memory, compute, replicas, placement, group: {
+            "server": {"group": group} if group else {},
             "slice": {"memory": f"{memory}Mi", "compute": compute}, "replicas": replicas, "placement": placement,
         },
         st.integers(100, 9000), st.sampled_from([0, 10, 25, 50, 100]), st.integers(0, 4), PLACEMENTS,
+        st.sampled_from([None, None, "line"]),
     ),
     max_size=5,
 )  # fmt: skip

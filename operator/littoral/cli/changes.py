@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from littoral.api.gpuslice import Allocation, GPUSlice
+from littoral.api.group import LABEL_GROUP
 from littoral.cli.simulation import Outcome
 from littoral.placement.snapshot import Key
 from littoral.placement.staying import alike
@@ -18,7 +19,7 @@ class Change:
 
     namespace: str
     owner: str
-    """"im/plate", "gs/reserved"."""
+    """"im/plate", "group/vision" of a shared server, "gs/reserved"."""
     action: Action
     before: Allocation | None
     after: Allocation | None
@@ -68,7 +69,9 @@ def _order(key: Key, before: Mapping[Key, GPUSlice], outcome: Outcome) -> tuple[
 
 
 def _owner(slice_: GPUSlice) -> str:
-    model = slice_.metadata.owner("InferenceModel")
+    shared, model = slice_.metadata.labels.get(LABEL_GROUP), slice_.metadata.owner("InferenceModel")
+    if shared:
+        return f"group/{shared}"
     return f"im/{model}" if model else f"gs/{slice_.metadata.name}"
 
 
@@ -78,8 +81,8 @@ def _allocation(slice_: GPUSlice | None) -> Allocation | None:
 
 def _gone(namespace: str, owner: str, outcome: Outcome) -> str:
     kind, _, name = owner.partition("/")
-    there = (namespace, name) in (outcome.snapshot.models if kind == "im" else outcome.snapshot.slices)
-    return "" if there else "it is there no more"
+    there = {"im": outcome.snapshot.models, "gs": outcome.snapshot.slices, "group": outcome.plan.groups}[kind]
+    return "" if (namespace, name) in there else "it is there no more"
 
 
 def _why(key: Key, outcome: Outcome) -> str:

@@ -21,7 +21,10 @@ def document(
 ) -> dict[str, Any]:
     """The whole output; of one node alone where `node` names it."""
     plan = outcome.plan
-    models = [_model(key, its, node) for key, its in sorted(plan.models.items())]
+    models = [
+        _model(key, its, node) | {"group": outcome.snapshot.models[key].spec.server.group}
+        for key, its in sorted(plan.models.items())
+    ]
     slices = [_reservation(key, mine) for key, mine in sorted(plan.slices.items()) if node in {None, mine.node}]
     return {
         "models": [each for each in models if node is None or each["replicas"]],

@@ -18,8 +18,10 @@ from littoral.cli.changes import Change
 from littoral.cli.manifests import World
 from littoral.cli.printing import indented
 from littoral.cli.simulation import Outcome
+from littoral.placement.groups import group_of
 from littoral.placement.ledger import mib
-from littoral.placement.results import Assignment, DeviceLoad, NodePlan
+from littoral.placement.results import Assignment, DeviceLoad, ModelPlan, NodePlan
+from littoral.placement.snapshot import Key
 
 _BAR: Final = 10
 _FIGURES: Final = {3, 4}
@@ -63,11 +65,14 @@ class Report:
     def _placed(self) -> Iterator[RenderableType]:
         """A block for each model and reservation, the columns of all aligned."""
         blocks: list[tuple[str, list[_Row], list[str]]] = []
-        for (namespace, name), its in sorted(self.outcome.plan.models.items()):
+        for (namespace, name), its in [*self._alone(), *sorted(self.outcome.plan.groups.items())]:
             here = [each for each in its.assignments if self._is_here(each.node)]
             if here:
                 title = f"{namespace}/{name}  {len(its.assignments)} of {max(its.wanted, len(its.assignments))}"
-                blocks.append((title, [_row(each.variant, each.target or each.current) for each in here], _whys(here)))
+                shared = dict.fromkeys(part.model for each in here for part in each.members)
+                title += f", one server for {', '.join(shared)}" if shared else ""
+                rows = [_row(each.variant or "-", each.target or each.current) for each in here]
+                blocks.append((title, rows, _whys(here)))
         for (namespace, name), mine in sorted(self.outcome.plan.slices.items()):
             if mine.allocation is not None and self._is_here(mine.node):
                 blocks.append((f"{namespace}/{name}  reserved", [_row("-", mine.allocation)], []))
@@ -81,6 +86,11 @@ class Report:
             yield Text.assemble((label, "bold"), "  ", figures)
             yield _aligned(block, widths)
             yield from (Text(why, style="dim") for why in whys)
+
+    def _alone(self) -> list[tuple[Key, ModelPlan]]:
+        """The models with servers of their own."""
+        models = self.outcome.snapshot.models
+        return [(key, its) for key, its in sorted(self.outcome.plan.models.items()) if group_of(models[key]) is None]
 
     def _waiting(self) -> Iterator[Text]:
         if self.node is not None:
@@ -174,12 +184,18 @@ def _row(variant: str, allocation: Allocation | None) -> _Row:
     )  # fmt: skip
 
 
-def _whys(assignments: Iterable[Assignment]) -> list[str]:
+def _whys(assignments: Sequence[Assignment]) -> list[str]:
     """Why these variants, each sentence once."""
     variants: dict[str, dict[str, None]] = {}
     for each in assignments:
-        variants.setdefault(each.why, {})[each.variant] = None
-    whys = [f"  {', '.join(names)}: {why}" for why, names in variants.items() if why]
+        if each.why:
+            variants.setdefault(each.why, {})[each.variant] = None
+        for part in each.members:
+            variants.setdefault(f"{part.variant}, {part.why}", {})[part.model] = None
+    whys = [f"  {', '.join(names)}: {why}" for why, names in variants.items()]
+    whys += [
+        f"  {left.model} is not served on {each.node}: {left.message}" for each in assignments for left in each.left_out
+    ]
     return whys + [f"  {each.node}: {said}" for each in assignments if (said := each.lost or each.blocked)]
 
 

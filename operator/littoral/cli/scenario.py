@@ -56,12 +56,11 @@ def _continued(snapshot: Snapshot, before: Mapping[Key, GPUSlice], gone: Iterabl
     slices = dict(snapshot.slices)
     for key, slice_ in before.items():
         here = slices.get(key)
-        if here is None and slice_.metadata.owner("InferenceModel"):
+        if here is None and _owners(slice_):
             slices[key] = slice_
         elif here is not None and here.status.allocation is None:
             slices[key] = here.model_copy(update={"status": slice_.status})
-    owners = {key: (key[0], slice_.metadata.owner("InferenceModel") or "") for key, slice_ in slices.items()}
-    ended = {key for key, owner in owners.items() if owner in removed}
+    ended = {key for key, slice_ in slices.items() if (owners := _owners(slice_)) and owners <= removed}
     return replace(
         snapshot,
         slices={key: slice_ for key, slice_ in slices.items() if key not in ended},
@@ -70,3 +69,9 @@ def _continued(snapshot: Snapshot, before: Mapping[Key, GPUSlice], gone: Iterabl
             key: each for key, each in snapshot.deployments.items() if (each.namespace, each.slice) not in ended
         },
     )
+
+
+def _owners(slice_: GPUSlice) -> set[Key]:
+    """The models that it was made for: one, or those of a group; a user's own slice has none."""
+    meta = slice_.metadata
+    return {(meta.namespace, each["name"]) for each in meta.owner_references if each["kind"] == "InferenceModel"}

@@ -4,7 +4,7 @@ Every pod that is asked for comes up at once, and what is let go has ended by th
 stay so, and what is held for them stays held.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Final
@@ -12,9 +12,11 @@ from typing import Final
 from littoral.api.base import Metadata
 from littoral.api.gpuslice import Allocation, GPUSlice, GPUSliceStatus
 from littoral.api.group import ANNOTATION_ASKED, LABEL_NODE
+from littoral.placement.groups import group_of
 from littoral.placement.plan import plan
 from littoral.placement.results import Assignment, ModelPlan, Plan
 from littoral.placement.snapshot import Key, Snapshot
+from littoral.triton.metadata import Owner, alone, together
 
 _ROUNDS: Final = 32
 """Each round carries out what the one before made room for; a plan that still changes then is shown as it is."""
@@ -39,8 +41,9 @@ def settle(snapshot: Snapshot) -> Outcome:
     causes: dict[Key, str] = {}
     decided = plan(snapshot)
     for _ in range(_ROUNDS):
-        for (namespace, _name), its in decided.models.items():
-            causes |= {(namespace, move.slice): move.cause for move in its.moves}
+        for tenants in (decided.models, decided.groups):
+            for (namespace, _name), its in tenants.items():
+                causes |= {(namespace, move.slice): move.cause for move in its.moves}
         after = _carry_out(snapshot, decided)
         if after.slices == snapshot.slices:
             break
@@ -51,22 +54,23 @@ def settle(snapshot: Snapshot) -> Outcome:
 def _carry_out(snapshot: Snapshot, decided: Plan) -> Snapshot:
     slices = dict(snapshot.slices)
     changed: set[Key] = set()
-    for key, its in decided.models.items():
-        gone = {(key[0], name) for name in _goes(its)}
+    for namespace, its in _plans(decided):
+        gone = {(namespace, name) for name in _goes(its)}
         changed |= gone
         for each in gone:
             slices.pop(each, None)
+    for owner, its in _owners(snapshot, decided):
         for assignment in its.assignments:
-            at = (key[0], assignment.slice)
+            at = (owner.namespace, assignment.slice)
             allocation = assignment.target or assignment.current
             existing = slices.get(at)
             if allocation is None or (existing and existing.status.allocation == allocation):
                 continue
-            if existing is not None and (key[0], assignment.slice) in decided.slices:
+            if at in decided.slices:
                 continue  # a user's own slice: its grant is planned below
             if existing is not None and existing.status.allocation is not None:
                 changed.add(at)
-            slices[at] = _bound(key, assignment, allocation, existing, snapshot.models[key].metadata.uid)
+            slices[at] = _bound(owner, assignment, allocation, existing)
     for key, reserved in decided.slices.items():
         if reserved.allocation is not None and slices[key].status.allocation != reserved.allocation:
             slices[key] = _with(slices[key], _started(reserved.allocation))
@@ -80,12 +84,28 @@ def _carry_out(snapshot: Snapshot, decided: Plan) -> Snapshot:
     )
 
 
+def _plans(decided: Plan) -> Iterator[tuple[str, ModelPlan]]:
+    """Every plan with its namespace: a model's and a group's."""
+    yield from ((key[0], its) for tenants in (decided.models, decided.groups) for key, its in tenants.items())
+
+
+def _owners(snapshot: Snapshot, decided: Plan) -> Iterator[tuple[Owner, ModelPlan]]:
+    """Whose slices the plan binds: the models by themselves, and the groups in place of their models."""
+    for key, its in decided.models.items():
+        model = snapshot.models[key]
+        if group_of(model) is None:
+            yield alone(model.metadata), its
+    for key, its in decided.groups.items():
+        members = [model.metadata for model in snapshot.models.values() if group_of(model) == key]
+        yield together(key, key[1], members), its
+
+
 def _goes(its: ModelPlan) -> Iterable[str]:
     """The model's slices that end: at once, or now that their replacements answer."""
     return (*its.releases, *(its.leaving if its.waiting == 0 else ()))
 
 
-def _bound(model: Key, assignment: Assignment, allocation: Allocation, existing: GPUSlice | None, uid: str) -> GPUSlice:
+def _bound(owner: Owner, assignment: Assignment, allocation: Allocation, existing: GPUSlice | None) -> GPUSlice:
     """The replica's slice as the operator would write it."""
     if existing is not None:
         metadata = existing.metadata
@@ -94,11 +114,11 @@ def _bound(model: Key, assignment: Assignment, allocation: Allocation, existing:
     else:
         metadata = Metadata(
             name=assignment.slice,
-            namespace=model[0],
+            namespace=owner.namespace,
             creation_timestamp=_NEW,
-            labels={LABEL_NODE: assignment.node},
+            labels={**owner.labels, LABEL_NODE: assignment.node},
             annotations={ANNOTATION_ASKED: assignment.asked},
-            owner_references=({"kind": "InferenceModel", "name": model[1], "uid": uid, "controller": True},),
+            owner_references=owner.references,
         )
     slice_ = GPUSlice(metadata=metadata, spec=assignment.request)
     return _with(slice_, _started(allocation))
