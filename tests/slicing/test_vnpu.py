@@ -5,7 +5,9 @@ from typing import Any
 import pytest
 from tests.slicing.devices import Table, answer, device, profile, state, taking
 
+from littoral.accelerators.catalogue import load
 from littoral.accelerators.device import Device
+from littoral.api.quantity import to_mib
 from littoral.slicing.provider import Grant, Refusal, Request
 from littoral.slicing.registry import PROVIDERS
 
@@ -172,6 +174,25 @@ def test_what_huawei_lists_for_one_chip(names: tuple[str, ...], together: bool) 
     answers = [answer(holding(its, *names[:i]), Request(*SIZES[name])) for i, name in enumerate(names)]
 
     assert all(isinstance(each, Grant) for each in answers) is together
+
+
+@pytest.mark.parametrize("name", ["ascend-310p", "ascend-310p-48gb", "ascend-310p-duo"])
+@pytest.mark.parametrize(("names", "together"), [(("vir04", "vir04_3c"), True), (("vir04", "vir04"), False)])
+def test_the_shipped_catalogue_has_the_figures_for_it(name: str, names: tuple[str, ...], together: bool) -> None:
+    its = load().profiles[name]
+    assert its.partitions is not None
+    sizes = {each.name: each for each in its.partitions.templates}
+    asked = [Request(sizes[each].memory_mib) for each in names]
+    chip = device(
+        "vnpu",
+        its=its,
+        memory=to_mib(its.memory or "0"),
+        resource=None,
+        units=0,
+        templates={each: names.count(each) for each in names},
+    )
+
+    assert all(isinstance(each, Grant) for each in taking(chip, asked)) is together
 
 
 def test_says_how_near_it_came() -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from tests.triton.conftest import Json, make_model, make_platform
 from tritonclient.grpc import model_config_pb2
 
+from littoral.accelerators.catalogue import load
 from littoral.accelerators.profile import Platform
 from littoral.api import group
 from littoral.api.inferencemodel import InferenceModel
@@ -335,3 +336,10 @@ def test_an_image_of_the_users_own_needs_none_in_the_catalogue() -> None:
 @given(st.text("$()AB ", max_size=12))
 def test_the_kubelet_expands_nothing_in_a_literal(text: str) -> None:
     assert expand(pod_template.literal(text), {"A": "x", "B": "y", "": "z", "AB": "w"}) == text
+
+
+def test_a_pod_without_an_accelerator_sees_none_whatever_the_nodes_default_runtime() -> None:
+    """Triton's image says NVIDIA_VISIBLE_DEVICES=all; under `void` NVIDIA's runtime does what runc does."""
+    template = build(make_model(), load().cpu.platform())
+
+    assert {"name": "NVIDIA_VISIBLE_DEVICES", "value": "void"} in template["spec"]["containers"][0]["env"]
