@@ -57,6 +57,23 @@ def answered(api: Any, manifest: Json) -> Json:
     return stored
 
 
+PATCH = {
+    "env": {"NVIDIA_VISIBLE_DEVICES": "all"},
+    "annotations": {"nvidia.com/use-gpuuuid": "GPU-7a3c"},
+    "runtimeClassName": "nvidia",
+    "schedulerName": "hami-scheduler",
+    "mounted": ["/dev/shm"],
+}
+
+
+def on_host(namespace: Any, network: str) -> Json:
+    resources = {"cpu": "500m", "memory": "400Mi"}
+    serving = {"network": network, "ports": {"http": 18000, "grpc": 18001, "metrics": 18002}, "resources": resources}
+    model = make_model({"serving": serving}, {"namespace": namespace.metadata.name, "uid": str(uuid.uuid4())})
+    owner = metadata.alone(model.metadata)
+    return deployment.build("plate-h1h1", str(uuid.uuid4()), owner, make_frozen(model), make_allocation())
+
+
 def manifests(namespace: Any) -> dict[str, Json]:
     name, uid = namespace.metadata.name, namespace.metadata.uid
     model = make_model(metadata={"namespace": name, "uid": str(uuid.uuid4())})
@@ -70,6 +87,11 @@ def manifests(namespace: Any) -> dict[str, Json]:
         "Deployment on node memory": deployment.build(
             "plate-y8m3", slice_uid, owner, make_frozen(model, cpu), make_allocation(resources={}), "plate-0"
         ),
+        "Deployment with all that a mechanism may ask": deployment.build(
+            "plate-z9n4", slice_uid, owner, frozen, make_allocation(pod=PATCH)
+        ),
+        "Deployment on the node's ports": on_host(namespace, "HostPort"),
+        "Deployment in the node's network": on_host(namespace, "Host"),
         "Service": service.build(model),
         "PersistentVolume": storage.persistent_volume(name, uid),
         "PersistentVolumeClaim": storage.claim(name, uid),
@@ -80,6 +102,9 @@ KINDS = (
     "ControllerRevision",
     "Deployment on a counted device",
     "Deployment on node memory",
+    "Deployment with all that a mechanism may ask",
+    "Deployment on the node's ports",
+    "Deployment in the node's network",
     "Service",
     "PersistentVolume",
     "PersistentVolumeClaim",
@@ -93,8 +118,8 @@ def test_is_taken_whole_and_reads_back_without_drift(api: Any, namespace: Any, k
     assert first_difference(desired, answered(api, desired)) is None
 
 
-def pod_of(namespace: Any) -> Json:
-    template = manifests(namespace)["Deployment on a counted device"]["spec"]["template"]
+def pod_of(namespace: Any, kind: str = "Deployment on a counted device") -> Json:
+    template = manifests(namespace)[kind]["spec"]["template"]
     metadata = {**template["metadata"], "name": "plate-x7k2-0", "namespace": namespace.metadata.name}
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]}
 
@@ -114,6 +139,29 @@ def test_baseline_is_enforced_there(api: Any, namespace: Any) -> None:
 
     with pytest.raises(FailToCreateError, match=r"baseline.*hostPath"):
         answered(api, pod)
+
+
+@pytest.mark.parametrize(
+    ("kind", "violation"),
+    [("Deployment on the node's ports", "hostPort"), ("Deployment in the node's network", "host namespaces")],
+)
+def test_the_nodes_ports_and_network_need_a_namespace_that_allows_privileged_pods(
+    api: Any, namespace: Any, kind: str, violation: str
+) -> None:
+    with pytest.raises(FailToCreateError, match=rf"baseline.*{violation}"):
+        answered(api, pod_of(namespace, kind))
+
+    labels = {"pod-security.kubernetes.io/enforce": "privileged"}
+    kubernetes.client.CoreV1Api(api).patch_namespace(namespace.metadata.name, {"metadata": {"labels": labels}})
+
+    def allowed() -> bool:
+        try:
+            answered(api, pod_of(namespace, kind))
+        except FailToCreateError:
+            return False
+        return True
+
+    until(allowed, timeout=30, failure=lambda: TimeoutError("privileged pods are still refused"))
 
 
 def test_volume_and_claim_bind_and_the_volume_goes_with_its_namespace(api: Any, namespace: Any) -> None:

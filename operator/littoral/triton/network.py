@@ -3,7 +3,7 @@
 Pod: its own address alone, on the usual ports. HostPort: the node's ports lead to it as well. Host: it runs in the
 node's network and listens on the node's ports itself. Services and probes name ports by name and so need not know.
 
-Pod Security `baseline` refuses host ports and the host's network: a namespace that wants them must allow `privileged`.
+Pod Security `baseline` refuses the node's ports and its network: a namespace that wants them must allow `privileged`.
 """
 
 from typing import Any, Final
