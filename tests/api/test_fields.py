@@ -29,7 +29,7 @@ EFFECTS: Mapping[str, tuple[str, ...]] = {
         "accelerators/test_discovery.py::test_declared_against_the_labels_count",
     ),
     "EdgeNode.accelerators[].powerMode": (
-        "accelerators/test_discovery_machine.py::test_decides_the_tops",
+        "accelerators/test_discovery_machine.py::test_decides_the_tops_and_none_are_assumed_where_nobody_states_any",
         "accelerators/test_discovery_machine.py::test_leaves_so_many_cores_on",
         "accelerators/test_discovery_machine.py::test_that_the_profile_does_not_have",
     ),
