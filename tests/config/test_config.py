@@ -21,6 +21,7 @@ MAY_WRITE = {
     ("apps", "deployments"): {"create", "patch", "delete"},
     ("apps", "controllerrevisions"): {"create", "delete"},
     ("", "services"): {"create", "patch"},
+    ("discovery.k8s.io", "endpointslices"): {"create", "patch", "delete"},
     ("", "persistentvolumes"): {"create", "delete"},
     ("", "persistentvolumeclaims"): {"create"},
     ("", "events"): {"create"},

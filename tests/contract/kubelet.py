@@ -4,13 +4,14 @@ Nothing runs. A pod that the scheduler bound to one of the nodes gets the status
 says, at first that it serves; a pod that is being deleted goes at once. On a node that is offline nothing happens.
 """
 
+import hashlib
 import json
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import kubernetes
 from kubernetes.client.exceptions import ApiException
@@ -29,6 +30,9 @@ _TICK = 0.05
 _HEARTBEAT = 5.0
 _WAITING: Json = {"ready": False, "state": {"waiting": {"reason": "PodInitializing"}}}
 
+WITHOUT: Final = "without"
+"""In a server's status, for these kubelets alone: the models of a shared server that do not answer."""
+
 SERVING: State = (None, {"ready": True, "state": {"running": {}}})
 LOADING: State = (None, {"ready": False, "state": {"running": {}}})
 FETCHING: State = ({"ready": False, "state": {"running": {}}}, _WAITING)
@@ -39,6 +43,11 @@ def fetch_failed(reason: str, message: str) -> State:
     ended = {"exitCode": 1, "message": Report("failed", reason, message).dump()}
     waiting = {"reason": "CrashLoopBackOff", "message": "back-off restarting failed container"}
     return {"ready": False, "state": {"waiting": waiting}, "lastState": {"terminated": ended}}, _WAITING
+
+
+def serving_without(*models: str) -> State:
+    """A shared server answers, but not for these of its models."""
+    return None, {"ready": True, "state": {"running": {}}, WITHOUT: models}
 
 
 def load_failed(log: str) -> State:
@@ -134,7 +143,7 @@ def of(*, node: str | None = None, model: str | None = None, digest: str | None 
     def matches(pod: Json) -> bool:
         return (
             node in {None, pod["spec"]["nodeName"]}
-            and model in {None, pod["metadata"]["labels"][group.LABEL_MODEL]}
+            and model in {None, pod["metadata"]["labels"].get(group.LABEL_MODEL)}
             and digest in {None, _request(pod)["models"][0]["sha256"][0]}
         )
 
@@ -154,8 +163,12 @@ def _fetched(pod: Json) -> Json:
 
 
 def _status(pod: Json, state: State) -> Json:
-    fetch, server = state
-    ready = "True" if server["ready"] else "False"
+    fetch, told = state
+    server = {key: value for key, value in told.items() if key != WITHOUT}
+    first, *others = pod["spec"]["containers"]
+    missing = {f"{group.MODEL_CONTAINER_PREFIX}{model}" for model in told.get(WITHOUT, ())}
+    shown = {each["name"]: {**server, "ready": server["ready"] and each["name"] not in missing} for each in others}
+    ready = "True" if server["ready"] and not missing else "False"
 
     def container(spec: Json, status: Json) -> Json:
         image = {"image": spec["image"], "imageID": spec["image"]}
@@ -167,8 +180,16 @@ def _status(pod: Json, state: State) -> Json:
             {"type": kind, "status": ready, "lastTransitionTime": _now()} for kind in ("Ready", "ContainersReady")
         ],
         "initContainerStatuses": [container(pod["spec"]["initContainers"][0], fetch or _fetched(pod))],
-        "containerStatuses": [container(pod["spec"]["containers"][0], server)],
+        "containerStatuses": [container(first, server), *(container(each, shown[each["name"]]) for each in others)],
+        **_address(pod),
     }
+
+
+def _address(pod: Json) -> Json:
+    """An address of the pod's own, or its host's."""
+    digest = hashlib.sha256(pod["metadata"]["uid"].encode()).digest()
+    ip = f"10.{digest[0]}.{digest[1]}.{1 + digest[2] % 254}"
+    return {"podIP": ip, "podIPs": [{"ip": ip}], "hostIP": "192.0.2.1", "hostIPs": [{"ip": "192.0.2.1"}]}
 
 
 def _items(response: Any) -> list[Json]:

@@ -27,6 +27,8 @@ LABEL_PROFILE: Final = f"{GROUP}/profile"
 LABEL_POOL: Final = f"{GROUP}/pool"
 """On a Node: its pool."""
 
+LABEL_ENDPOINTS_BY: Final = "endpointslice.kubernetes.io/managed-by"
+"""On EndpointSlices: who writes them. Kubernetes copies a Service's labels to its own, so no other label tells ours."""
 LABEL_GROUP: Final = f"{GROUP}/group"
 """On the slices, Deployments and pods of a shared server: spec.server.group of the models that it serves."""
 LABEL_STACK: Final = f"{GROUP}/stack"

@@ -11,6 +11,7 @@ from littoral.accelerators.catalogue import Catalogue
 from littoral.accelerators.discovery import selected
 from littoral.accelerators.profile import Tops
 from littoral.api import group
+from littoral.api.base import Metadata
 from littoral.api.conditions import CAPACITY_KNOWN, OVERCOMMITTED, Finding, merge
 from littoral.api.edgenode import DeviceStatus, EdgeNode, EdgeNodeStatus, Exclusion
 from littoral.api.gpuslice import GPUSlice
@@ -93,6 +94,18 @@ class EdgeNodes:
     def _tenant(self, slice_: GPUSlice) -> Tenant:
         assert slice_.status.allocation is not None  # noqa: S101 (the store's index is of bound slices)
         return Tenant(slice_.status.allocation, self._store.pods_of(slice_.metadata.key))
+
+
+def in_force(store: Store, catalogue: Catalogue) -> dict[str, EdgeNode]:
+    """The EdgeNodes by name, an empty one included for each Node whose own is yet to be made.
+
+    Else the first plans after an installation would give away the few nodes that users described beforehand.
+    """
+    found: dict[str, EdgeNode] = {key[1]: edge for key, edge in store.values(kinds.EDGENODES).items()}
+    for (_, name), node in store.values(kinds.NODES).items():
+        if store.get(kinds.EDGENODES, ("", name)) is None and selected(node, catalogue):
+            found[name] = EdgeNode(metadata=Metadata(name=name))
+    return found
 
 
 def manifest(name: str) -> dict[str, object]:

@@ -36,6 +36,7 @@ RUNTIMECLASSES: Final = Resource("node.k8s.io", "v1", "runtimeclasses", "Runtime
 PRIORITYCLASSES: Final = Resource("scheduling.k8s.io", "v1", "priorityclasses", "PriorityClass", namespaced=False)
 DEPLOYMENTS: Final = Resource("apps", "v1", "deployments", "Deployment", namespaced=True)
 REVISIONS: Final = Resource("apps", "v1", "controllerrevisions", "ControllerRevision", namespaced=True)
+ENDPOINTSLICES: Final = Resource("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice", namespaced=True)
 EDGENODES: Final = Resource(group.GROUP, group.VERSION, "edgenodes", "EdgeNode", namespaced=False)
 SLICES: Final = Resource(group.GROUP, group.VERSION, "gpuslices", "GPUSlice", namespaced=True)
 MODELS: Final = Resource(group.GROUP, group.VERSION, "inferencemodels", "InferenceModel", namespaced=True)
@@ -267,6 +268,7 @@ KINDS: Final[tuple[Kind, ...]] = (
     Kind(REVISIONS, _child, selector=OURS),
     Kind(DEPLOYMENTS, _deployment, selector=OURS),
     Kind(SERVICES, _child, selector=OURS),
+    Kind(ENDPOINTSLICES, _child, selector=f"{group.LABEL_ENDPOINTS_BY}={group.MANAGER}"),
     Kind(PODS, _pod, selector=OURS),
     Kind(CLAIMS, _child, selector=OURS),
     Kind(VOLUMES, _child, selector=OURS),

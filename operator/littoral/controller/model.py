@@ -5,7 +5,9 @@ from dataclasses import dataclass
 
 from littoral.api.inferencemodel import InferenceModel
 from littoral.controller import kinds
+from littoral.controller.endpoints import Endpoints
 from littoral.controller.servers import Servers
+from littoral.controller.store import Store
 from littoral.controller.writer import Writer
 from littoral.placement.results import ModelPlan
 from littoral.triton import service
@@ -32,13 +34,17 @@ class Visit:
 class Models:
     """Makes an InferenceModel's children what they should be."""
 
-    def __init__(self, writer: Writer, servers: Servers) -> None:
+    def __init__(self, store: Store, writer: Writer, servers: Servers) -> None:
         self._writer = writer
         self._servers = servers
+        self._endpoints = Endpoints(store, writer)
 
     async def visit(self, model: InferenceModel, plan: ModelPlan) -> Visit:
         """Do what is due now. What fails is in the visit, never raised."""
-        found = await self._servers.visit(Alone(model), plan, beside=lambda: [self._service(model)])
+        # Endpoints are Kubernetes' to make; ours are left from a group that it was in.
+        found = await self._servers.visit(
+            Alone(model), plan, beside=lambda: [self._service(model), self._endpoints.ensure(model)]
+        )
         return Visit(model, plan, found.replicas, found.decision, found.failed, found.problem, found.error)
 
     def gone(self, key: kinds.Key) -> None:

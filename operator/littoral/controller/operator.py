@@ -19,6 +19,7 @@ from littoral.controller.client import Client, Resource
 from littoral.controller.edgenode import EdgeNodes
 from littoral.controller.election import Election
 from littoral.controller.errors import NotFound
+from littoral.controller.groups import Groups
 from littoral.controller.kinds import KINDS, Key
 from littoral.controller.model import Models
 from littoral.controller.namespace import Storage
@@ -149,7 +150,8 @@ def _reconciler(
         store,
         queue,
         writer,
-        models=Models(writer, servers),
+        models=Models(store, writer, servers),
+        groups=Groups(store, writer, servers, events),
         nodes=EdgeNodes(store, queue, writer, catalogue=catalogue, refusal_grace=settings.refusal_grace),
         storage=storage,
         reservations=Reservations(store, writer, slices),

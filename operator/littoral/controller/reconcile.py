@@ -3,7 +3,8 @@
     watch / resync  ->  store.apply(event)  ->  queue.add(work)  ->  Reconciler(work)
                                                                         |
         Plan:      snapshot -> plan()           -> enqueue what changed |
-        Model:     gather   -> decide -> write  -> status               |  (controller/model.py)
+        Model:     gather   -> decide -> write  -> status               |  (controller/model.py, servers.py)
+        Group:     the same, for models that share servers              |  (controller/groups.py)
         EdgeNode:  gather   -> status                                   |
         Slice:     a user's reservation: bind   -> status               |
         Namespace: volume and claim                                     |
@@ -22,7 +23,8 @@ from littoral.api.conditions import READY, STALLED, Finding, find
 from littoral.api.inferencemodel import InferenceModel, InferenceModelStatus
 from littoral.controller import kinds
 from littoral.controller.catalogue import CatalogueInForce
-from littoral.controller.edgenode import EdgeNodes
+from littoral.controller.edgenode import EdgeNodes, in_force
+from littoral.controller.groups import Groups
 from littoral.controller.kinds import Key
 from littoral.controller.model import Models, Visit
 from littoral.controller.namespace import Storage
@@ -33,6 +35,7 @@ from littoral.controller.work import PLAN, Refused, Work, utcnow
 from littoral.controller.workqueue import Priority, WorkQueue
 from littoral.controller.writer import Writer, status_patch
 from littoral.placement import exclusions
+from littoral.placement.groups import compose, group_of
 from littoral.placement.plan import plan
 from littoral.placement.results import ModelPlan, Move, Plan
 from littoral.placement.snapshot import Snapshot
@@ -63,6 +66,7 @@ class Reconciler:
         writer: Writer,
         *,
         models: Models,
+        groups: Groups,
         nodes: EdgeNodes,
         storage: Storage,
         reservations: Reservations,
@@ -73,6 +77,7 @@ class Reconciler:
         self._queue = queue
         self._writer = writer
         self._models = models
+        self._groups = groups
         self._nodes = nodes
         self._storage = storage
         self._reservations = reservations
@@ -80,6 +85,8 @@ class Reconciler:
         self._events = events
         self._plan = Plan({}, {}, {})
         self._planned_for: Mapping[Key, InferenceModel] = {}
+        self._named: dict[Key, list[Key]] = {}
+        """By group: the models that named it when it was planned."""
         self._next_plan = 0.0
         self._written: dict[Work, float] = {}
         self._told: dict[Key, frozenset[Move]] = {}
@@ -92,6 +99,8 @@ class Reconciler:
                 return self._replan()
             case "Model":
                 return await self._model(work)
+            case "Group":
+                return await self._group(work)
             case "EdgeNode":
                 return await self._nodes.reconcile(work.name, self._plan)
             case "Slice":
@@ -112,9 +121,12 @@ class Reconciler:
         self._next_plan = time.monotonic() + max(_PLAN_WINDOW, _PLAN_SHARE * (time.monotonic() - started))
         old, self._plan = self._plan, new
         before, self._planned_for = self._planned_for, snapshot.models
+        self._named = _members(snapshot.models)
         changed = {key for key, model in snapshot.models.items() if not same_for_planning(model, before.get(key))}
         changed |= {key for key, mine in new.models.items() if mine != old.models.get(key)}
         work = [Work("Model", *key) for key in changed]
+        shared = old.groups.keys() | new.groups.keys()
+        work += [Work("Group", *key) for key in shared if new.groups.get(key) != old.groups.get(key)]
         work += [Work("Slice", *key) for key, mine in new.slices.items() if mine != old.slices.get(key)]
         work += [Work("EdgeNode", "", name) for name, mine in new.nodes.items() if mine != old.nodes.get(name)]
         for item in work:
@@ -123,7 +135,7 @@ class Reconciler:
 
     def _snapshot(self) -> Snapshot:
         deployments = self._store.values(kinds.DEPLOYMENTS)
-        edge_nodes = {key[1]: edge for key, edge in self._store.values(kinds.EDGENODES).items()}
+        edge_nodes = in_force(self._store, self._catalogue())
         excluded = {name: edge.status.exclusions for name, edge in edge_nodes.items() if edge.status.exclusions}
         return Snapshot(
             catalogue=self._catalogue(),
@@ -152,6 +164,10 @@ class Reconciler:
             self._told.pop(key, None)
             self._models.gone(key)
             return None  # what it owns is the garbage collector's
+        shared = group_of(model)
+        if shared is not None:
+            self._queue.add(Work("Group", *shared), Priority.HIGH)
+            return None
         mine = self._plan.models.get(key)
         if mine is None or not same_for_planning(self._planned_for.get(key), model):
             self._queue.add(PLAN, Priority.HIGH)  # the plan enqueues the model again
@@ -164,6 +180,30 @@ class Reconciler:
         if visit.problem is None:
             raise visit.error  # time may mend it: again after the key's back-off
         return _PROBLEM_RETRY
+
+    async def _group(self, work: Work) -> float | None:
+        key = (work.namespace, work.name)
+        models = {name: self._store.get(kinds.MODELS, name) for name in self._named.get(key, ())}
+        if any(not same_for_planning(self._planned_for.get(name), model) for name, model in models.items()):
+            self._queue.add(PLAN, Priority.HIGH)  # the plan enqueues the group again
+            return None
+        members = [model for model in models.values() if isinstance(model, InferenceModel)]
+        its, group = self._plan.groups.get(key), compose(members).get(key)
+        if its is None or group is None:
+            self._groups.gone(key)
+            if its is not None:
+                await self._groups.disband(key, its)
+            return None
+        found = await self._groups.visit(group, self._plan)
+        delays = [found.recheck]
+        for visit in found.visits:
+            self._announce(visit.model, visit.plan)
+            delays.append(await self._report(Work("Model", *visit.model.metadata.key), visit))
+        if found.error is not None:
+            if not any(visit.problem for visit in found.visits):
+                raise found.error  # time may mend it: again after the key's back-off
+            delays.append(_PROBLEM_RETRY)
+        return min((delay for delay in delays if delay is not None), default=None)
 
     async def _report(self, work: Work, visit: Visit) -> float | None:
         """Write the model's status where it changed; when to look again.
@@ -234,6 +274,16 @@ class Reconciler:
         await self._writer.patch_status(kinds.MODELS, key, patch, uid=meta.uid)
         self._unread[key] = (meta.uid, meta.generation, model.message)
         return None
+
+
+def _members(models: Mapping[Key, InferenceModel]) -> dict[Key, list[Key]]:
+    """The models that name each group, without those that are being deleted."""
+    found: dict[Key, list[Key]] = {}
+    for key, model in models.items():
+        shared = group_of(model)
+        if shared is not None and model.metadata.deletion_timestamp is None:
+            found.setdefault(shared, []).append(key)
+    return found
 
 
 def _subject(model: InferenceModel) -> Subject:

@@ -24,6 +24,7 @@ from littoral.controller.writer import NameConflictError, Writer, merge_patch, s
 from littoral.placement.results import Assignment, ModelPlan
 from littoral.triton import deployment, rollout
 from littoral.triton.errors import Unservable
+from littoral.triton.metadata import Owner
 from littoral.triton.revision import Frozen
 from littoral.triton.rollout import Decision, Replica, Step
 from littoral.triton.status import Problem
@@ -31,8 +32,8 @@ from littoral.triton.tenant import Tenant
 
 Beside = Callable[[], list[Awaitable[Any]]]
 """What else a visit writes, made when the Deployments are written."""
-Announce = Callable[[Replica, Step], None]
-"""Told of each step of an update, before it is taken."""
+Announce = Callable[[Replica, Frozen | None, Frozen], None]
+"""Told of each update of a replica before it is begun: what it is at, where that is known, and what it will be at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +82,7 @@ class Servers:
             errors += await side_by_side(*self._give_up(tenant, decision.failure))
         errors += await side_by_side(*self._writes(tenant, replicas, decision, frozen, announce), *beside())
         errors += await side_by_side(
-            *(self._release(owner.namespace, name) for name in plan.releases),
+            *(self.release(owner.namespace, name) for name in plan.releases),
             *(self._vacate(tenant, name) for name in plan.vacated),
             *(self._slices.shown((owner.namespace, a.slice), a.lost) for a in here),
         )
@@ -151,7 +152,8 @@ class Servers:
             step = steps.get(replica.assignment.slice)
             if step is not None and step.revision in frozen:
                 if step.kind == "Update":
-                    announce(replica, step)
+                    before = frozen.get(replica.deployment.revision) if replica.deployment is not None else None
+                    announce(replica, before, frozen[step.revision])
                 writes.append(self._step(tenant, replica, step, frozen[step.revision]))
             elif step is None and replica.deployment is not None and replica.deployment.revision in frozen:
                 mine = frozen[replica.deployment.revision]
@@ -190,7 +192,16 @@ class Servers:
             lambda: deployment.build(key[1], bound.metadata.uid, owner, frozen, allocation, previous, owners=owners),
         )
 
-    async def _release(self, namespace: str, name: str) -> None:
+    async def own(self, key: kinds.Key, owner: Owner) -> None:
+        """Have a slice go with its present owners, the last of them."""
+        existing = self._slices.get(key)
+        if existing is None or not existing.metadata.uid:
+            return
+        there = {reference.get("uid") for reference in existing.metadata.owner_references}
+        if there != {reference["uid"] for reference in owner.references}:
+            await self._slices.own(existing, owner)
+
+    async def release(self, namespace: str, name: str) -> None:
         """Delete a slice that is no longer wanted, unless its node went offline since the plan and it may run there."""
         key = (namespace, name)
         existing = self._slices.get(key)

@@ -139,6 +139,12 @@ class Slices:
         times = {name: getattr(current, name) for name in _TIMES} | {"updated_at": utcnow()}
         await self._write(existing, target.model_copy(update=times))
 
+    async def own(self, existing: GPUSlice, owner: Owner) -> None:
+        """Write whose it is."""
+        meta = existing.metadata
+        patch = {"metadata": {"ownerReferences": [dict(reference) for reference in owner.references]}}
+        await self._writer.patch(kinds.SLICES, meta.key, patch, uid=meta.uid)
+
     async def started(self, existing: GPUSlice) -> None:
         """Stamp when the server was first ready: from now on the slice is never taken from it."""
         patch = {"allocation": {"startedAt": utcnow().isoformat().replace("+00:00", "Z")}}

@@ -101,7 +101,7 @@ def _shares(world: World, group: Group, its: ModelPlan) -> dict[Key, ModelPlan]:
     found = {}
     for key, mine in shares(group, its).items():
         model = world.snapshot.models[key]
-        before = joined(world, model)
+        before = Triage() if key in group.mismatched else joined(world, model)  # what it has serves on until it can
         found[key] = replace(
             mine,
             releases=tuple(sorted(before.released)),

@@ -15,6 +15,8 @@ from littoral.api.workload import ContainerFacts, PodFacts
 from littoral.modelstore.errors import REASONS
 from littoral.modelstore.report import FailedModel, parse_report
 
+JOINING: Final = "Joining"
+"""The reason of a model that its group's server does not hold yet."""
 _ABSENT: Final = ContainerFacts()
 _IMAGE_REASONS: Final = {"ImagePullBackOff", "ErrImagePull", "ErrImageNeverPull", "InvalidImageName"}
 _LOAD_FAILURES: Final = (
@@ -67,7 +69,7 @@ def stands_for(pod: PodFacts, model: str) -> ContainerFacts:
 def _model(pod: PodFacts, seen: Diagnosis, model: str) -> Diagnosis:
     """What is known of one model on a shared server, of which `seen` is known."""
     if model not in pod.model_containers:
-        return Diagnosis("Unknown", "Unknown", "Joining", "the shared server that runs does not hold it yet")
+        return Diagnosis("Unknown", "Unknown", JOINING, "the shared server that runs does not hold it yet")
     report = parse_report(pod.fetch.termination_message)
     failure = next((each for each in report.failures if each.name == model), None) if report is not None else None
     if failure is not None:

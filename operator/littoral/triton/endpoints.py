@@ -20,7 +20,6 @@ from littoral.api.workload import PodFacts
 from littoral.triton import metadata, network
 
 SERVICE_NAME: Final = "kubernetes.io/service-name"
-_MANAGED_BY: Final = "endpointslice.kubernetes.io/managed-by"
 ZONE: Final = "topology.kubernetes.io/zone"
 """A Node's label: its site."""
 _LARGEST: Final = 1000
@@ -61,7 +60,7 @@ def _slice(
         "metadata": {
             "name": f"{name}-shared-{family.lower()}-{number}",
             "namespace": model.metadata.namespace,
-            "labels": metadata.labels(name) | {SERVICE_NAME: name, _MANAGED_BY: group.MANAGER},
+            "labels": metadata.labels(name) | {SERVICE_NAME: name, group.LABEL_ENDPOINTS_BY: group.MANAGER},
             "ownerReferences": metadata.owned_by_model(model.metadata),
         },
         "addressType": family,

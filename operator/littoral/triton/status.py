@@ -20,6 +20,7 @@ from littoral.api.inferencemodel import (
     NodeServing,
 )
 from littoral.placement.results import ModelPlan
+from littoral.triton.diagnosis import JOINING
 from littoral.triton.rollout import Decision, Replica
 from littoral.triton.service import selector, url
 
@@ -161,7 +162,7 @@ def _not_ready(view: View, replica: Replica) -> Finding:
     if replica.wanted in view.failed:
         reverted = f"{view.failed[replica.wanted]}; the last good revision was put back"
         return Finding(conditions.READY, "False", "UpdateFailed", reverted)
-    if replica.assignment.blocked and replica.ready:
+    if replica.assignment.blocked and (replica.ready or replica.diagnosis.reason == JOINING):
         return Finding(conditions.READY, "False", "UpdateBlocked", f"node {node}: {replica.assignment.blocked}")
     done = sum(r.updated and r.ready for r in view.replicas)
     if replica.ready and view.model.spec.paused:
