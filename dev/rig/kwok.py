@@ -27,6 +27,10 @@ ANNOTATION = "kwok.x-k8s.io/node"
 STAGES = paths.REPOSITORY / "dev" / "kwok" / "stages.yaml"
 _READY_SECONDS = 120.0
 _PARALLEL = 16
+_NODE_INFO = (
+    "architecture", "operatingSystem", "machineID", "bootID", "systemUUID", "osImage", "kernelVersion",
+    "kubeletVersion", "kubeProxyVersion", "containerRuntimeVersion",
+)  # fmt: skip
 _ALLOCATABLE = {"cpu": "8", "memory": "32Gi", "pods": "110", "ephemeral-storage": "256Gi"}
 
 
@@ -63,7 +67,13 @@ class Kwok:
 
         `labels` is called with each node's number; each offers `devices` besides 8 CPUs and 32 GiB.
         """
-        nodes = [fake_node(f"{prefix}-{number}", number, labels(number), devices or {}) for number in range(count)]
+        return self.add(
+            [fake_node(f"{prefix}-{number}", number, labels(number), devices or {}) for number in range(count)]
+        )
+
+    def add(self, nodes: Sequence[Mapping[str, Any]]) -> list[str]:
+        """Create Nodes of any kind, play them, and wait until all are Ready; returns their names."""
+        nodes = [played(node) for node in nodes]
         names = [str(node["metadata"]["name"]) for node in nodes]
         with kube.client(self._plane.kubeconfig) as api:
             core = kubernetes.client.CoreV1Api(api)
@@ -120,6 +130,18 @@ def configuration() -> str:
     )
 
 
+def played(node: Mapping[str, Any]) -> dict[str, Any]:
+    """A Node with what makes KWOK play it, and with those of its facts that every Node must have."""
+    metadata, status = node["metadata"], node.get("status", {})
+    info = {**dict.fromkeys(_NODE_INFO, "kwok"), **status.get("nodeInfo", {})}
+    annotations = {**metadata.get("annotations", {}), ANNOTATION: "fake"}
+    return {
+        **node,
+        "metadata": {**metadata, "annotations": annotations},
+        "status": {**status, "nodeInfo": info},
+    }
+
+
 def fake_node(name: str, number: int, labels: Mapping[str, str], devices: Mapping[str, int]) -> dict[str, Any]:
     """A Node object as its kubelet would register it."""
     resources = {**_ALLOCATABLE, **{resource: str(count) for resource, count in devices.items()}}
@@ -128,7 +150,7 @@ def fake_node(name: str, number: int, labels: Mapping[str, str], devices: Mappin
     return {
         "apiVersion": "v1",
         "kind": "Node",
-        "metadata": {"name": name, "labels": {**own, **labels}, "annotations": {ANNOTATION: "fake"}},
+        "metadata": {"name": name, "labels": {**own, **labels}},
         "status": {
             "allocatable": resources,
             "capacity": resources,
@@ -137,9 +159,11 @@ def fake_node(name: str, number: int, labels: Mapping[str, str], devices: Mappin
                 {"type": "Hostname", "address": name},
             ],
             "nodeInfo": {
-                "architecture": "amd64", "operatingSystem": "linux", "kubeletVersion": "kwok", "machineID": name,
-                "bootID": name, "systemUUID": name, "osImage": "kwok", "kernelVersion": "kwok",
-                "containerRuntimeVersion": "kwok://", "kubeProxyVersion": "kwok",
+                "architecture": "amd64",
+                "operatingSystem": "linux",
+                "machineID": name,
+                "bootID": name,
+                "systemUUID": name,
             },
         },
-    }  # fmt: skip
+    }

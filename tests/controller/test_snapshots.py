@@ -72,3 +72,15 @@ def test_namespaces_priorities_and_runtime_classes_are_there() -> None:
     assert snapshot.namespaces == {"line": {"team": "press"}}
     assert snapshot.priorities == {"first": 7}
     assert snapshot.runtime_classes == frozenset({"nvidia"})
+
+
+def test_a_node_whose_edge_node_is_yet_to_be_made_is_planned_for_all_the_same() -> None:
+    store = Store()
+    labels = {"labels": {"nvidia.com/gpu.product": "Tesla-T4"}}
+    for name in ("a", "b", "c"):
+        store.apply(kinds.NODES, {"metadata": {"name": name, "uid": name, "resourceVersion": "1", **labels}})
+    store.apply(kinds.NODES, body("plain", 1))
+    store.apply(kinds.EDGENODES, body("a", 1, spec={"pool": "its-own"}))
+    store.apply(kinds.EDGENODES, body("b", 1, spec={"pool": ["cannot be read"]}))
+    edge_nodes = Snapshots(store, load).draw()[0].edge_nodes
+    assert {name: edge.spec.pool for name, edge in edge_nodes.items()} == {"a": "its-own", "c": None}

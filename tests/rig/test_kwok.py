@@ -8,7 +8,6 @@ from rig import kwok
 def test_no_two_fake_nodes_share_a_name_or_an_address() -> None:
     nodes = [kwok.fake_node(f"fake-{number}", number, {}, {}) for number in range(1000)]
     assert len({node["status"]["addresses"][0]["address"] for node in nodes}) == 1000
-    assert all(node["metadata"]["annotations"] == {kwok.ANNOTATION: "fake"} for node in nodes)
 
 
 def test_a_fake_node_offers_its_devices() -> None:
@@ -17,6 +16,16 @@ def test_a_fake_node_offers_its_devices() -> None:
     assert node["status"]["capacity"] == node["status"]["allocatable"]
     assert node["metadata"]["labels"]["littoral.dev/pool"] == "a"
     json.dumps(node)
+
+
+def test_a_node_of_somebodys_is_played_as_it_is() -> None:
+    status = {"allocatable": {"cpu": "8"}, "nodeInfo": {"architecture": "arm64"}}
+    node = {"kind": "Node", "metadata": {"name": "a", "annotations": {"its": "own"}}, "status": status}
+    played = kwok.played(node)
+    assert played["metadata"]["annotations"] == {"its": "own", kwok.ANNOTATION: "fake"}
+    assert played["status"]["allocatable"] == {"cpu": "8"}
+    assert played["status"]["nodeInfo"]["architecture"] == "arm64"
+    assert played["status"]["nodeInfo"]["kernelVersion"] == "kwok"
 
 
 def test_the_stages_cover_nodes_and_pods_from_start_to_end() -> None:

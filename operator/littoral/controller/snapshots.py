@@ -11,6 +11,7 @@ from littoral.accelerators import capacity
 from littoral.accelerators.capacity import Steady
 from littoral.accelerators.catalogue import Catalogue
 from littoral.controller import kinds
+from littoral.controller.edgenode import in_force
 from littoral.controller.store import Store
 from littoral.controller.work import utcnow
 from littoral.placement import exclusions
@@ -30,7 +31,7 @@ class Snapshots:
         now, moment = time.monotonic(), utcnow()
         nodes = {key[1]: facts for key, facts in self._store.values(kinds.NODES).items()}
         self._steady = capacity.settle(self._steady, nodes, now)
-        edge_nodes = {key[1]: edge for key, edge in self._store.values(kinds.EDGENODES).items()}
+        edge_nodes = in_force(self._store, self._catalogue())
         noted = {name: edge.status.exclusions for name, edge in edge_nodes.items() if edge.status.exclusions}
         excluded = exclusions.by_node(noted, moment)
         snapshot = Snapshot(
