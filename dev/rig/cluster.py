@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from ipaddress import IPv4Network
@@ -64,9 +64,12 @@ def up(
     *,
     options: Options | None = None,
     image_names: Sequence[str] = IMAGES,
+    installed: Callable[[Path], None] = lambda _kubeconfig: None,
     progress: Progress = silent,
 ) -> Cluster:
     """Bring up a cluster with `nodes` and wait until all are Ready.
+
+    `installed` is called with the administrator's kubeconfig before the controllers start (see `ControlPlane.start`).
 
     A healthy cluster of the same nodes in `state` is taken as it is, but for images that have changed since; anything
     else there is taken down first.
@@ -81,7 +84,14 @@ def up(
     if removed:
         progress(f"removed what an earlier cluster in {state} had left: {len(removed)} things")
     try:
-        return _bring_up(state.absolute(), nodes, options or Options(), image_names, progress)
+        return _bring_up(
+            state.absolute(),
+            nodes,
+            options or Options(),
+            image_names=image_names,
+            installed=installed,
+            progress=progress,
+        )
     except BaseException:  # an interrupt as well: the next command must find nothing half made
         down(state, keep_logs=True)
         raise
@@ -128,7 +138,13 @@ def down(state: Path, *, keep_logs: bool = False, keep_owner: bool = False) -> l
 
 
 def _bring_up(
-    state: Path, specs: Sequence[NodeSpec], options: Options, image_names: Sequence[str], progress: Progress
+    state: Path,
+    specs: Sequence[NodeSpec],
+    options: Options,
+    *,
+    image_names: Sequence[str],
+    installed: Callable[[Path], None],
+    progress: Progress,
 ) -> Cluster:
     builds = Binaries()
     builds.ensure(programs.CONTROL_PLANE, progress)
@@ -146,7 +162,7 @@ def _bring_up(
     network.lay(plan)
     mountpoints.claim(plan.cluster, _mount_points())
     cluster = _cluster(state, plan, specs, options)
-    cluster.control_plane.start(progress)
+    cluster.control_plane.start(progress, installed=lambda: installed(cluster.kubeconfig))
     found = builds.ensure(programs.NODE, progress)
     archives = _archives(image_names, progress)
     snapshotter = _snapshotter(state)

@@ -21,7 +21,7 @@ def edge(reaped: None, nodes_possible: None) -> Iterator[Edge]:
     state = states.make()
     options = Options(extra={"kube-controller-manager": (GRACE,)})
     try:
-        running = cluster.up(state, DEMO_NODES, options=options, progress=to_stderr)
+        running = cluster.up(state, DEMO_NODES, options=options, installed=edges.installed, progress=to_stderr)
         files = [demo.EXAMPLE / name for name in ("catalogue.yaml", "edgenode.yaml")]
         with edges.running(running, [file.read_text(encoding="utf-8") for file in files]) as edge:
             yield edge

@@ -281,11 +281,15 @@ def cpu_profile() -> Object:
     }
 
 
+def installed(kubeconfig: Path) -> None:
+    """Put Littoral on a cluster whose controllers are yet to start: what is deleted then is collected at once."""
+    install(Kubectl(kubeconfig))
+
+
 @contextmanager
 def running(cluster: Cluster, objects: Iterable[str], *, options: Sequence[str] = ()) -> Iterator[Edge]:
     """The operator beside `cluster`, with a server of models and what is applied beforehand: manifests, each a text."""
     kubectl = Kubectl(cluster.kubeconfig)
-    install(kubectl)
     for manifests in (*objects, json.dumps(cpu_profile())):
         # Each by a manager of its own: several fill the catalogue's ConfigMap, and none takes another's entry away.
         manager = f"test-{hashlib.sha256(manifests.encode()).hexdigest()[:8]}"

@@ -17,7 +17,7 @@ def edge(reaped: None, nodes_possible: None) -> Iterator[Edge]:
     """Three nodes that share their accelerators in three ways, in place of the two of the tests beside this folder."""
     state = states.make()
     try:
-        running = cluster.up(state, nodes.NODES, progress=to_stderr)
+        running = cluster.up(state, nodes.NODES, installed=edges.installed, progress=to_stderr)
         with edges.running(running, nodes.manifests(), options=[GRACE]) as edge:
             yield edge
     finally:
