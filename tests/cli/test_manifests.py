@@ -134,6 +134,16 @@ def test_an_edgenode_without_a_node_is_a_ready_one_that_has_what_it_declares(tmp
     assert node["assumed"] == ("no Node of this name is given: assumed Ready, amd64, 8 cores, 32Gi, nvidia.com/gpu: 8")
 
 
+def test_a_jetson_alone_has_no_device_plugin_unless_it_is_declared_to_be_shared(tmp_path: Path) -> None:
+    declared = edge("one", accelerators=[{"profile": "jetson-orin-nano-8gb"}])
+    node = plan_json("-f", write(tmp_path / "m.yaml", declared))["nodes"][0]
+    assert (node["devices"][0]["provider"], node["devices"][0]["units"]["resource"]) == ("runtime", None)
+    assert node["assumed"] == "no Node of this name is given: assumed Ready, arm64, 8 cores, 8Gi"
+    declared["spec"]["accelerators"][0]["sharing"] = {"replicas": 2}
+    shared = plan_json("-f", write(tmp_path / "m.yaml", declared))["nodes"][0]["devices"][0]
+    assert shared["units"]["total"] == 2
+
+
 def test_a_node_without_an_edgenode_becomes_one_where_discovery_selects_it(tmp_path: Path) -> None:
     plain = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "plain"}}
     document = plan_json("-f", write(tmp_path / "m.yaml", t4("one"), plain))

@@ -148,6 +148,26 @@ def test_room_that_a_change_makes_is_used(tmp_path: Path) -> None:
     assert [(each["object"], each["action"]) for each in found] == [("im/a", "stop"), ("im/b", "start")]
 
 
+def test_another_catalogue_alone_changes_nothing(tmp_path: Path) -> None:
+    """What a slice asks for was drawn from the model's figures; it stands until those change."""
+
+    def catalogue(overhead: str) -> dict[str, Any]:
+        profile = {
+            "name": "mine", "family": "mine", "memory": "8Gi", "resources": ["e.x/npu"], "sharing": ["time-slicing"],
+            "overhead": overhead, "stacks": [{"image": "i", "backends": {"onnx": "onnxruntime"}}],
+        }  # fmt: skip
+        return {
+            "apiVersion": "v1", "kind": "ConfigMap", "data": {"mine.yaml": json.dumps({"profiles": [profile]})},
+            "metadata": {"name": "littoral-catalogue", "namespace": "littoral-system"},
+        }  # fmt: skip
+
+    mine = edge("one", accelerators=[{"profile": "mine", "sharing": {"mode": "time-slicing", "replicas": 2}}])
+    old = write(tmp_path / "old.yaml", catalogue("100Mi"), mine, model())
+    new = write(tmp_path / "new.yaml", catalogue("200Mi"))
+    assert changes("-f", new, "--against", old) == []
+    assert plan_json("-f", old, "-f", new)["models"][0]["replicas"][0]["granted"]["memory"] == 2248
+
+
 def test_models_that_share_a_server_are_one_block_and_one_slice(tmp_path: Path) -> None:
     together: dict[str, Any] = {"server": {"group": "line"}, "slice": {"memory": "1Gi", "compute": 10}}
     path = write(tmp_path / "m.yaml", t4("one"), model("a", **together), model("b", **together), model("c"))
