@@ -46,6 +46,19 @@ EFFECTS: Mapping[str, tuple[str, ...]] = {
     "EdgeNode.stack.jetpack": ("accelerators/test_discovery_machine.py::test_decides_the_stack",),
     "EdgeNode.stack.driver": ("accelerators/test_discovery_machine.py::test_decides_the_stack",),
     "EdgeNode.stack.cann": ("accelerators/test_discovery_machine.py::test_decides_the_stack",),
+    "EdgeNode.allowedNamespaces.selector.matchLabels": (
+        "placement/test_placing.py::test_an_edgenode_says_which_namespaces_may_use_it",
+        "placement/test_refusals.py::REFUSALS[closed namespace]",
+    ),
+    "EdgeNode.allowedNamespaces.selector.matchExpressions[].key": (
+        "placement/test_placing.py::test_an_edgenode_says_which_namespaces_may_use_it",
+    ),
+    "EdgeNode.allowedNamespaces.selector.matchExpressions[].operator": (
+        "placement/test_placing.py::test_an_edgenode_says_which_namespaces_may_use_it",
+    ),
+    "EdgeNode.allowedNamespaces.selector.matchExpressions[].values[]": (
+        "placement/test_placing.py::test_an_edgenode_says_which_namespaces_may_use_it",
+    ),
     "EdgeNode.cordoned": ("placement/test_refusals.py::REFUSALS[cordoned by its EdgeNode]",),
     "GPUSlice.memory": (
         "placement/test_reservations.py::test_has_no_server_and_so_no_overhead",
@@ -88,9 +101,29 @@ EFFECTS: Mapping[str, tuple[str, ...]] = {
     ),
     "InferenceModel.variants[].slice.compute": ("api/test_fields.py::test_a_variants_slice_is_laid_over_the_models",),
     "InferenceModel.variants[].slice.isolation": ("api/test_fields.py::test_a_variants_slice_is_laid_over_the_models",),
+    "InferenceModel.variants[].requires": (
+        "placement/test_placing.py::VARIANTS[older than required]",
+        "placement/test_refusals.py::REFUSALS[unknown jetpack]",
+    ),
+    "InferenceModel.variants[].virtualNPU": (
+        "placement/test_refusals.py::REFUSALS[not for a vNPU]",
+        "placement/test_placing.py::test_a_variant_built_for_it_runs_on_a_vnpu",
+    ),
+    "InferenceModel.variants[].latency.p99": (
+        "placement/test_placing.py::VARIANTS[too slow]",
+        "placement/test_refusals.py::REFUSALS[latency]",
+    ),
+    "InferenceModel.variants[].latency.atCompute": (
+        "placement/test_placing.py::VARIANTS[measured with more]",
+        "placement/test_refusals.py::REFUSALS[latency at more compute]",
+    ),
     "InferenceModel.slice.memory": ("placement/test_refusals.py::REFUSALS[memory]",),
     "InferenceModel.slice.compute": ("placement/test_refusals.py::REFUSALS[compute]",),
     "InferenceModel.slice.isolation": ("placement/test_refusals.py::REFUSALS[isolation]",),
+    "InferenceModel.sliceRef.name": (
+        "placement/test_references.py::test_its_one_replica_is_on_the_slice_it_names",
+        "placement/test_references.py::REFUSALS[no such slice]",
+    ),
     "InferenceModel.replicas": (
         "placement/test_placing.py::test_spreads_a_model_before_it_packs",
         "placement/test_leaving.py::test_scale_down_takes_what_never_started_then_the_youngest",
@@ -120,8 +153,17 @@ EFFECTS: Mapping[str, tuple[str, ...]] = {
         "triton/test_pod_template.py::test_tolerates_what_the_hardware_and_the_user_say_each_once",
     ),
     "InferenceModel.placement.priorityClassName": (
+        "placement/test_placing.py::test_the_higher_value_comes_first_then_age",
+        "placement/test_placing.py::test_a_class_that_is_not_there_is_waited_for",
         "triton/test_pod_template.py::test_the_users_priority_class_takes_the_place_of_ours",
         "triton/test_revision.py::DECIDES[priority class]",
+    ),
+    "InferenceModel.placement.spread": (
+        "placement/test_placing.py::test_the_domain_with_the_fewest_comes_before_best_fit",
+    ),
+    "InferenceModel.placement.maxLatency": (
+        "placement/test_refusals.py::REFUSALS[no latency]",
+        "placement/test_refusals.py::REFUSALS[latency]",
     ),
     "InferenceModel.serving.modelName": (
         "triton/test_pod_template.py::test_loads_the_one_model_in_explicit_mode",
@@ -132,6 +174,7 @@ EFFECTS: Mapping[str, tuple[str, ...]] = {
         "triton/test_pod_template.py::test_an_image_of_the_users_own_needs_none_in_the_catalogue",
     ),
     "InferenceModel.serving.network": (
+        "placement/test_host.py::test_two_servers_with_a_port_in_common_are_on_two_nodes",
         "triton/test_network.py::test_ports_of_the_node_lead_to_it",
         "triton/test_network.py::test_in_the_nodes_network_it_listens_on_the_nodes_ports",
         "triton/test_revision.py::DECIDES[network]",
@@ -142,10 +185,12 @@ EFFECTS: Mapping[str, tuple[str, ...]] = {
         "triton/test_network.py::test_ports_that_are_not_named_stay_the_usual_ones",
     ),
     "InferenceModel.serving.resources.cpu": (
+        "placement/test_refusals.py::REFUSALS[cores]",
         "triton/test_pod_template.py::test_what_is_asked_of_the_machine_is_asked_by_the_server_alone",
         "triton/test_deployment.py::test_what_the_server_asks_of_the_machine_is_added",
     ),
     "InferenceModel.serving.resources.memory": (
+        "placement/test_refusals.py::REFUSALS[node memory]",
         "triton/test_pod_template.py::test_what_is_asked_of_the_machine_is_asked_by_the_server_alone",
         "triton/test_deployment.py::test_what_the_server_asks_of_the_machine_is_added",
     ),
