@@ -72,11 +72,14 @@ def test_both_encodings(text: str, expected: list[tuple[str, int, bool]]) -> Non
         '[{"id": "GPU a"}]',
         '[{"count": 10}]',
         "GPU-a,x,15360,100,NVIDIA-Tesla T4,0,true:",
+        OLDEST * 17,
+        "x" * 100_000,
     ],
 )
 def test_what_is_no_register(text: str) -> None:
     assert reason(node(text))[:2] == ("False", "RegisterUnreadable")
     assert cards(node(text)) == []
+    assert len(reason(node(text))[2]) < 400
 
 
 @given(st.text() | st.recursive(st.none() | st.integers() | st.text(), st.lists).map(json.dumps))

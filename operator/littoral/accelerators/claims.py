@@ -10,7 +10,7 @@ from typing import Final
 
 from littoral.accelerators import hami, labels
 from littoral.accelerators.catalogue import Catalogue
-from littoral.accelerators.inquiry import DECLARATION, Claim, Inquiry
+from littoral.accelerators.inquiry import DECLARATION, TELL, Claim, Inquiry
 from littoral.accelerators.profile import Profile
 from littoral.api.group import LABEL_PROFILE
 from littoral.api.workload import NodeFacts
@@ -134,14 +134,14 @@ def _advertised(inquiry: Inquiry, taken: set[str]) -> list[Claim]:
     claims: list[Claim] = []
     by_resource = _by_resource(inquiry.catalogue)
     for name in sorted(node.resources):
+        if name in taken or name not in by_resource:
+            continue
         candidates = tuple(
             profile
-            for profile in by_resource.get(name, ())
+            for profile in by_resource[name]
             if profile.architecture in {"", node.architecture or profile.architecture}
             and not labels.contradicts(node, profile)
         )
-        if name in taken or name not in by_resource:
-            continue
         # nvidia.com/gpu may be any GPU that NVIDIA makes, of which the catalogue has a few.
         if len(candidates) == 1 and not name.startswith(labels.NVIDIA):
             taken |= _names(candidates[0])
@@ -149,13 +149,10 @@ def _advertised(inquiry: Inquiry, taken: set[str]) -> list[Claim]:
             continue
         for profile in by_resource[name]:
             taken |= _names(profile)
-        inquiry.problem("AmbiguousDevice", f"the Node advertises {name}, but {_which(candidates)}: {_TELL}")
+        inquiry.problem("AmbiguousDevice", f"the Node advertises {name}, but {_which(candidates)}: {TELL}")
     if not claims and not taken:
         _hidden(inquiry)
     return claims
-
-
-_TELL: Final = f"set the Node label {LABEL_PROFILE}, or {DECLARATION} of the EdgeNode"
 
 
 def _which(candidates: tuple[Profile, ...]) -> str:
@@ -175,12 +172,12 @@ def _hidden(inquiry: Inquiry) -> None:
     if node.labels.get(labels.TEGRA) == "NVIDIA":
         inquiry.problem(
             "AmbiguousDevice",
-            f"the Node label {labels.TEGRA}=NVIDIA says that it is a Jetson, but not which: {_TELL}; "
+            f"the Node label {labels.TEGRA}=NVIDIA says that it is a Jetson, but not which: {TELL}; "
             f"`littoral node probe {node.name}` finds out",
         )
     elif node.labels.get(labels.PCI) == "true":
         inquiry.problem(
             "AmbiguousDevice",
             f"the Node label {labels.PCI}=true says that it has a card of NVIDIA's, but not which: "
-            f"run NVIDIA's device plugin with gpu-feature-discovery there, or {_TELL}",
+            f"run NVIDIA's device plugin with gpu-feature-discovery there, or {TELL}",
         )

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from littoral.accelerators import labels, machine
 from littoral.accelerators.device import Device
-from littoral.accelerators.inquiry import DECLARATION, Claim, Inquiry, Problem
+from littoral.accelerators.inquiry import DECLARATION, TELL, Claim, Inquiry, Problem
 from littoral.accelerators.profile import Profile
 from littoral.api.workload import NodeFacts
 
@@ -30,6 +30,10 @@ _FIELDS: Final = {7, 9}
 _UUID: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
 """GPU-8dcd427f-…: it goes into annotations of pods."""
 _LARGEST: Final = 2**31 - 1
+_MOST: Final = 32
+"""Cards: a node's status lists at most 64 devices, and a register may be anybody's text."""
+_SHOWN: Final = 64
+"""Characters of it that a sentence repeats."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +68,9 @@ def parse(text: str) -> tuple[Card, ...]:
     cards = _from_json(text) if text.lstrip().startswith("[") else _from_fields(text)
     for card in cards:
         if not _UUID.fullmatch(card.uuid):
-            raise ValueError(f"{card.uuid[:64]!r} is no id of a card")
+            raise ValueError(f"{card.uuid[:_SHOWN]!r} is no id of a card")
+    if len(cards) > _MOST:
+        raise ValueError(f"{len(cards)} cards are more than the {_MOST} that a node may have")
     if len({card.index for card in cards}) < len(cards):  # the oldest encoding has none
         cards = [replace(card, index=number) for number, card in enumerate(cards)]
     return tuple(sorted(cards, key=lambda card: (card.index, card.uuid)))
@@ -75,7 +81,7 @@ def _from_fields(text: str) -> list[Card]:
     for entry in filter(None, text.strip().split(":")):
         fields = entry.split(",")
         if len(fields) not in _FIELDS:
-            raise ValueError(f"{entry!r} has {len(fields)} fields, not 7 or 9")
+            raise ValueError(f"{entry[:_SHOWN]!r} has {len(fields)} fields, not 7 or 9")
         uuid, count, memory, _core, type_, _numa, healthy, *rest = fields
         index, mode = (_number(rest[0]), rest[1]) if rest else (0, _CORE_MODE)
         cards.append(Card(uuid, index, _number(count), _number(memory), type_, healthy.lower() in {"true", "1"}, mode))
@@ -97,7 +103,7 @@ def _from_json(text: str) -> list[Card]:
 def _number(value: Any) -> int:
     number = int(value)
     if not 0 <= number <= _LARGEST:
-        raise ValueError(f"{value!r} is no number of devices or MiB")
+        raise ValueError(f"{number} is no number of devices or MiB")
     return number
 
 
@@ -124,8 +130,8 @@ def profiles(inquiry: Inquiry) -> list[Profile]:
             continue
         inquiry.problem(
             "AmbiguousDevice",
-            f"the Node annotation {REGISTER} has a card of the type {card.type!r}, which no profile of the catalogue "
-            f"has as {labels.PRODUCT}: set the Node label littoral.dev/profile, or {DECLARATION} of the EdgeNode",
+            f"the Node annotation {REGISTER} has a card of the type {card.type[:_SHOWN]!r}, which no profile of the "
+            f"catalogue has as {labels.PRODUCT}: {TELL}",
         )
     return [found[name] for name in sorted(found)]
 
@@ -150,8 +156,8 @@ def devices(claims: list[Claim], inquiry: Inquiry) -> list[Device]:
             (claim,) = claims
             if profile is not None:
                 inquiry.mismatch(
-                    f"{claim.source} says {claim.profile.name}, but {REGISTER} has a card of the type {card.type!r}, "
-                    f"which is a {profile.name}",
+                    f"{claim.source} says {claim.profile.name}, but {REGISTER} has a card of the type "
+                    f"{card.type[:_SHOWN]!r}, which is a {profile.name}",
                     "correct the one that is wrong; until then the former holds",
                 )
         if claim is None:

@@ -6,15 +6,17 @@ The sentences that several mechanisms share stand here, so that the same cause a
 
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Final, Literal
 
 from littoral.accelerators.catalogue import Catalogue
 from littoral.accelerators.profile import Mechanism, Profile
 from littoral.api.edgenode import EdgeNodeSpec
-from littoral.api.group import CATALOGUE_CONFIGMAP, OPERATOR_NAMESPACE
+from littoral.api.group import CATALOGUE_CONFIGMAP, LABEL_PROFILE, OPERATOR_NAMESPACE
 from littoral.api.workload import NodeFacts
 
-DECLARATION = "spec.accelerators"
+DECLARATION: Final = "spec.accelerators"
+TELL: Final = f"set the Node label {LABEL_PROFILE}, or {DECLARATION} of the EdgeNode"
+"""What to do where nobody says which device it is."""
 
 Reason = Literal[
     "AmbiguousDevice",
