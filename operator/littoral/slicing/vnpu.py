@@ -19,6 +19,7 @@ virtualNPU): both are placement's to keep.
 """
 
 from collections import Counter
+from functools import lru_cache
 from typing import Final
 
 from littoral.accelerators import packing
@@ -26,12 +27,14 @@ from littoral.accelerators.device import Device
 from littoral.accelerators.packing import Vector
 from littoral.accelerators.profile import Partitions, Template
 from littoral.api.gpuslice import Isolation
-from littoral.api.quantity import short_mib
+from littoral.api.quantity import short_mib, to_mib
 from littoral.slicing import refusals
 from littoral.slicing.pod import patch
 from littoral.slicing.provider import DevicePicker, DeviceState, Grant, Refusal, Request
 
 UNIT: Final = "1"
+_mib = lru_cache(maxsize=256)(to_mib)
+"""to_mib, remembered: a plan asks for the same few sizes thousands of times."""
 _AXES: Final = ("AI cores", "memory", "AICPU")
 """Of a Vector, in words."""
 
@@ -67,14 +70,14 @@ class Vnpu:
             refusal = _none_left(state, template) or _no_room(state, partitions, template)
             if refusal is None:
                 compute = _compute(template, partitions)
-                return Grant(template.memory_mib, compute, "Hard", {template.resource: UNIT}, patch(device))
+                return Grant(_mib(template.memory), compute, "Hard", {template.resource: UNIT}, patch(device))
             misses.append(refusal)
         # The smallest size that the node has is the one to tell of.
         return next((miss for miss in misses if miss.reason != "NoSuchPartition"), misses[0])
 
 
 def _ascending(partitions: Partitions) -> list[Template]:
-    return sorted(partitions.templates, key=lambda each: (each.memory_mib, each.cores, each.cpus))
+    return sorted(partitions.templates, key=lambda each: (_mib(each.memory), each.cores, each.cpus))
 
 
 def _compute(template: Template, partitions: Partitions) -> int:
@@ -83,13 +86,13 @@ def _compute(template: Template, partitions: Partitions) -> int:
 
 
 def _covers(template: Template, partitions: Partitions, request: Request) -> bool:
-    return template.memory_mib >= request.memory and _compute(template, partitions) >= request.compute
+    return _mib(template.memory) >= request.memory and _compute(template, partitions) >= request.compute
 
 
 def _too_large(device: Device, partitions: Partitions, request: Request) -> Refusal:
     """No template covers the request, whatever the load."""
     name = device.profile.name
-    memory = max(each.memory_mib for each in partitions.templates)
+    memory = max(_mib(each.memory) for each in partitions.templates)
     compute = max(_compute(each, partitions) for each in partitions.templates)
     if request.memory > memory:
         has, needed, near = short_mib(memory), short_mib(request.memory), memory / request.memory
@@ -138,7 +141,7 @@ def _no_room(state: DeviceState, partitions: Partitions, template: Template) -> 
 
 
 def _vector(template: Template) -> Vector:
-    return Vector(template.cores, template.memory_mib, template.cpus)
+    return Vector(template.cores, _mib(template.memory), template.cpus)
 
 
 def _whole(state: DeviceState, partitioned: int) -> int:
