@@ -9,6 +9,8 @@ Json = dict[str, Any]
 
 T4 = "test-t4"
 JETSON = "test-jetson"
+RUNTIME = "test-runtime"
+"""A device that its container runtime gives to pods of the RuntimeClass of the same name."""
 SHARES = 4
 """Units in which each accelerator is advertised: four slices a node."""
 
@@ -35,6 +37,17 @@ profiles:
     sharing: [counted, whole]
     overhead: 64Mi
     stacks: *stacks
+  - name: test-runtime
+    family: jetson-nano
+    vendor: nvidia
+    unified: true
+    sharing: [runtime]
+    overhead: 64Mi
+    stacks:
+    - image: triton.test/nano:1
+      backends: {python: python}
+      instanceKind: KIND_CPU
+      runtimeClassName: test-runtime
 """
 
 T4_LABELS: Mapping[str, str] = {
