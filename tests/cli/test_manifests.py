@@ -1,10 +1,14 @@
 """What manifests come to: what is assumed, what is refused and in which words, what a cluster's own objects may be."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.cli.manifests import SHA, edge, model, plan_json, reservation, run, t4, write
+
+from littoral.cli.documents import read
+from littoral.cli.manifests import layer, world
 
 
 def refused(tmp_path: Path, *bodies: dict[str, Any]) -> str:
@@ -213,3 +217,21 @@ def test_a_reservation_is_bound_and_one_without_a_place_waits(tmp_path: Path) ->
     document = plan_json("-f", path, code=1)
     assert {each["name"]: each["node"] for each in document["reservations"]} == {"fits": "one", "large": ""}
     assert [each["object"] for each in document["waiting"]] == ["vision/large (reserved)"]
+
+
+def test_exclusions_hold_as_long_as_they_say_and_in_a_dump_as_it_shows_them(tmp_path: Path) -> None:
+    excluded = edge("one")
+    excluded["metadata"]["uid"] = "u"
+    times = {"since": "2026-01-01T00:00:00Z", "until": "2026-01-01T00:01:00Z"}
+    excluded["status"] = {"exclusions": [{"device": "t4-0", "reason": "Unschedulable", "message": "full", **times}]}
+    path = write(tmp_path / "m.yaml", t4("one"), excluded, model())
+    assert plan_json("-f", path, code=1)["models"][0]["waiting"] == 1
+    objects = layer(read([str(path)]))
+    assert [*world(objects, now=datetime(2026, 1, 1, 0, 0, 30, tzinfo=UTC)).snapshot.exclusions] == ["one"]
+    assert [*world(objects, now=datetime(2026, 1, 1, 0, 2, tzinfo=UTC)).snapshot.exclusions] == []
+
+
+def test_no_runtimeclass_in_the_input_says_nothing_unless_that_is_all_there_is(tmp_path: Path) -> None:
+    objects = layer(read([str(write(tmp_path / "m.yaml", t4("one")))]))
+    assert world(objects).snapshot.runtime_classes is None
+    assert world(objects, complete=True).snapshot.runtime_classes == frozenset()

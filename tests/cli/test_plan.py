@@ -50,10 +50,19 @@ def test_exit_2_for_options_that_mean_nothing(tmp_path: Path) -> None:
     path = write(tmp_path / "m.yaml", t4("one"))
     for arguments, sentence in {
         ("--prune",): "--prune says what becomes of the objects of --against: give both",
+        ("-f", "-", "--against", "-"): "standard input can be read once: give `-` one time",
         ("--node", "two"): "--node: there is no EdgeNode two in the input, and no Node that becomes one",
     }.items():
         result = run("plan", "-f", path, *arguments)
         assert (result.exit_code, sentence in result.stderr) == (2, True)
+
+
+def test_exit_2_where_there_is_nothing_to_plan(tmp_path: Path) -> None:
+    """A wrong folder in CI must not pass for a fleet without a problem."""
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"}}
+    result = run("plan", "-f", write(tmp_path / "m.yaml", secret))
+    assert result.exit_code == 2
+    assert result.stderr == "nothing to plan: the input has no Node, EdgeNode, InferenceModel or GPUSlice\n"
 
 
 def test_a_node_alone(tmp_path: Path) -> None:

@@ -33,3 +33,15 @@ def test_no_client_and_no_unix_is_needed(arguments: list[str]) -> None:
     )  # fmt: skip
     assert done.stdout
     assert done.stderr.splitlines() == ["[]"]
+
+
+def test_an_output_without_blocks_gets_bars_of_signs() -> None:
+    """A pipe on Windows."""
+    done = subprocess.run(
+        [sys.executable, "-m", "littoral", "plan", "-f", "examples/fleet"],
+        cwd=ROOT, capture_output=True, check=False,
+        env={"PYTHONIOENCODING": "cp1252", "PYTHONPATH": str(ROOT / "operator")},
+    )  # fmt: skip
+    assert done.stderr == b""
+    lines = done.stdout.decode("cp1252").splitlines()
+    assert "##########  15Gi/15Gi" in next(line for line in lines if line.startswith("  t4-3 "))

@@ -1,6 +1,7 @@
 """The objects of a live cluster that placement reads, as the manifests that a dump of it would hold. Only reads."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,8 +26,19 @@ _USEFUL: Final = (kinds.NAMESPACES, kinds.PRIORITYCLASSES, kinds.RUNTIMECLASSES)
 """What a plan goes without where the user may not read it."""
 
 
-async def dump(kubeconfig: Path | None, context: str | None) -> tuple[list[Document], list[str]]:
-    """(the objects, what could not be read). Raises BadInputError where there is no plan without it."""
+@dataclass(frozen=True, slots=True)
+class Dump:
+    """What was read."""
+
+    documents: tuple[Document, ...]
+    notes: tuple[str, ...]
+    """What could not be read."""
+    complete: bool
+    """Whether the RuntimeClasses are among what was read."""
+
+
+async def dump(kubeconfig: Path | None, context: str | None) -> Dump:
+    """Read the cluster. Raises BadInputError where something is missing that there is no plan without."""
     try:
         async with await Client.connect(kubeconfig, metrics=Metrics(), context=context) as client:
             return await _dump(client)
@@ -36,15 +48,17 @@ async def dump(kubeconfig: Path | None, context: str | None) -> tuple[list[Docum
         raise BadInputError([str(error)]) from error
 
 
-async def _dump(client: Client) -> tuple[list[Document], list[str]]:
+async def _dump(client: Client) -> Dump:
     bodies: list[dict[str, Any]] = []
     notes: list[str] = []
     for resource, selector in _NEEDED.items():
         bodies += (await client.list(resource, label_selector=selector)).items
+    hidden = set()
     for resource in _USEFUL:
         try:
             bodies += (await client.list(resource)).items
         except Forbidden as error:
+            hidden.add(resource)
             notes.append(f"without {resource.plural}: {error}")
     try:
         catalogue = await client.get(kinds.CONFIGMAPS, OPERATOR_NAMESPACE, CATALOGUE_CONFIGMAP)
@@ -53,7 +67,7 @@ async def _dump(client: Client) -> tuple[list[Document], list[str]]:
         pass  # nobody extends the catalogue
     except Forbidden as error:
         notes.append(f"without the ConfigMap {CATALOGUE_CONFIGMAP}: {error}")
-    return [Document(body, _CLUSTER) for body in bodies], notes
+    return Dump(tuple(Document(body, _CLUSTER) for body in bodies), tuple(notes), kinds.RUNTIMECLASSES not in hidden)
 
 
 _CLUSTER: Final = Text("the cluster", "")

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from dataclasses import asdict
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -72,16 +73,14 @@ def explain(  # noqa: PLR0917 (click passes them by name)
 def _snapshot(files: tuple[str, ...], kubeconfig: Path | None, context: str | None) -> "tuple[Snapshot, list[str]]":
     from littoral.cli import documents, manifests  # noqa: PLC0415 - as above
 
-    notes: list[str] = []
     if files:
-        layers = [manifests.layer(documents.read([path])) for path in files]
-    else:
-        from littoral.cli import cluster  # noqa: PLC0415 - a dump needs no client
+        world = manifests.world(manifests.overlay([manifests.layer(documents.read([path])) for path in files]))
+        return world.snapshot, list(world.notes)
+    from littoral.cli import cluster  # noqa: PLC0415 - a dump needs no client
 
-        found, notes = asyncio.run(cluster.dump(kubeconfig, context))
-        layers = [manifests.layer(found)]
-    world = manifests.world(manifests.overlay(layers))
-    return world.snapshot, [*notes, *world.notes]
+    dump = asyncio.run(cluster.dump(kubeconfig, context))
+    world = manifests.world(manifests.layer(dump.documents), now=datetime.now(UTC), complete=dump.complete)
+    return world.snapshot, [*dump.notes, *world.notes]
 
 
 def _explanation(kind: str, namespace: str, name: str, snapshot: "Snapshot") -> "Explanation":

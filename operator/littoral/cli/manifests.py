@@ -11,6 +11,7 @@ operator does; one that was written by hand is bad input.
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any, Final
 
 from littoral.accelerators import catalogue as shipped
@@ -22,6 +23,7 @@ from littoral.api.workload import NodeFacts
 from littoral.cli import assumed, schema
 from littoral.cli.documents import BadInputError, Document
 from littoral.controller import kinds
+from littoral.placement import exclusions
 from littoral.placement.snapshot import Snapshot
 
 Layer = Mapping[tuple[str, str, str, str], Document]
@@ -76,9 +78,21 @@ def overlay(layers: Sequence[Layer]) -> Layer:
     return merged
 
 
-def world(objects: Layer) -> World:
-    """The snapshot of these objects. Raises BadInputError with all that is wrong."""
-    return _Reader(objects).world()
+def world(objects: Layer, *, now: datetime | None = None, complete: bool = False) -> World:
+    """The snapshot of these objects. Raises BadInputError with all that is wrong.
+
+    `now` says which exclusions still hold; None takes all that the manifests show. `complete` says that these are all
+    RuntimeClasses that the cluster has.
+    """
+    found = _Reader(objects).world()
+    if not any((found.snapshot.edge_nodes, found.snapshot.nodes, found.snapshot.models, found.snapshot.slices)):
+        raise BadInputError(["nothing to plan: the input has no Node, EdgeNode, InferenceModel or GPUSlice"])
+    snapshot = found.snapshot
+    if now is not None:
+        snapshot = replace(snapshot, exclusions=exclusions.by_node(snapshot.exclusions, now))
+    if complete and snapshot.runtime_classes is None:
+        snapshot = replace(snapshot, runtime_classes=frozenset())
+    return replace(found, snapshot=snapshot)
 
 
 class _Reader:
@@ -118,7 +132,6 @@ class _Reader:
             namespaces={name: {"kubernetes.io/metadata.name": name, **own} for name, own in namespaces.items()},
             priorities={name: each.value for (_, name), each in every("PriorityClass", {}).items()},
             runtime_classes=None if classes is None else frozenset(name for _, name in classes),
-            # As the manifests show them: whether one has ended meanwhile is a question to a clock.
             exclusions={name: edge.status.exclusions for name, edge in edges.items() if edge.status.exclusions},
             refused=self._refused,
         )

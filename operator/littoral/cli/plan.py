@@ -63,13 +63,15 @@ def plan(  # noqa: PLR0917 (click passes them by name)
     Exit status: 0; 1 when something cannot be placed; 2 when the input cannot be read.
     """
     from littoral.cli.changes import changes  # noqa: PLC0415 - `littoral --help` need not load what plans
-    from littoral.cli.documents import BadInputError  # noqa: PLC0415
+    from littoral.cli.documents import STDIN, BadInputError  # noqa: PLC0415
     from littoral.cli.printing import show  # noqa: PLC0415
     from littoral.cli.report import Report, waiting  # noqa: PLC0415
     from littoral.cli.scenario import play  # noqa: PLC0415
 
     if prune and not against:
         raise click.UsageError("--prune says what becomes of the objects of --against: give both")
+    if (*files, *against).count(STDIN) > 1:
+        raise click.UsageError("standard input can be read once: give `-` one time")
     try:
         scenario = play(files, against, prune=prune)
     except BadInputError as error:
