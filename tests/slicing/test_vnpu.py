@@ -135,6 +135,16 @@ CASES: Table = {
         Request(1),
         ("InsufficientPartition", "with 0 of 8 AI cores free of 1 that vir01 needs"),
     ),
+    "each slice of before may lie on a chip of its own, however small": (
+        state(chips(2), 10 * GIB, 50, slices=2),
+        Request(1),
+        ("DeviceInUse", "with all 2 ascend-310p in use as a whole, from before the split"),
+    ),
+    "a slice that moved holds two partitions, and hides no chip that is whole": (
+        state(chips(2), 36 * GIB, 150, slices=2, templates=("vir02_1c", "vir04")),
+        Request(12 * GIB),
+        ("InsufficientPartition", "with 2 of 8 AI cores free of 4 that vir04_3c needs"),
+    ),
     "a catalogue without templates": (
         state(chips(its=profile())),
         Request(1),
