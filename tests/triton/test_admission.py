@@ -3,6 +3,7 @@
 import uuid
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,11 @@ from kubernetes.client.exceptions import ApiException
 from kubernetes.utils import FailToCreateError, create_from_dict
 from tests.triton.conftest import Json, make_allocation, make_frozen, make_model, make_platform
 
+from littoral.api.inferencemodel import InferenceModel
+from littoral.api.workload import ContainerFacts, PodFacts
 from littoral.controller.drift import first_difference
-from littoral.triton import deployment, metadata, revision, service, storage
+from littoral.triton import deployment, endpoints, metadata, revision, server_template, service, storage
+from littoral.triton.server_template import Part
 from rig.controlplane import ControlPlane
 from rig.kube import client
 from rig.waiting import until
@@ -74,6 +78,27 @@ def on_host(namespace: Any, network: str) -> Json:
     return deployment.build("plate-h1h1", str(uuid.uuid4()), owner, make_frozen(model), make_allocation())
 
 
+def shared(namespace: Any) -> Json:
+    name = namespace.metadata.name
+    models = [make_model(metadata={"name": each, "namespace": name, "uid": str(uuid.uuid4())}) for each in ("a", "b")]
+    parts = [Part(model, model.spec.variants[0]) for model in models]
+    template = server_template.build("vision", parts, make_platform(), fetch_image="fetch:1", revision="vision-1")
+    owner = metadata.together((name, "group/vision"), "vision", [model.metadata for model in models])
+    frozen = replace(make_frozen(), name="vision-1", template=template)
+    return deployment.build("vision-x7k2", str(uuid.uuid4()), owner, frozen, make_allocation())
+
+
+def behind(model: InferenceModel) -> Json:
+    ready = ContainerFacts(ready=True, running=True)
+    pod = PodFacts(
+        model.metadata.namespace, "vision-x7k2-0", str(uuid.uuid4()), "edge-a", "vision-x7k2", "r", "Running",
+        deleting=False, fetch=ContainerFacts(), server=ready, grant=None, ip="10.1.0.7",
+        model_containers={model.metadata.name: ready},
+    )  # fmt: skip
+    (built,) = endpoints.build(model, [endpoints.Server(pod, connected=True, zone="line-3")], model.spec.serving)
+    return built
+
+
 def manifests(namespace: Any) -> dict[str, Json]:
     name, uid = namespace.metadata.name, namespace.metadata.uid
     model = make_model(metadata={"namespace": name, "uid": str(uuid.uuid4())})
@@ -92,6 +117,8 @@ def manifests(namespace: Any) -> dict[str, Json]:
         ),
         "Deployment on the node's ports": on_host(namespace, "HostPort"),
         "Deployment in the node's network": on_host(namespace, "Host"),
+        "Deployment of a shared server": shared(namespace),
+        "EndpointSlice": behind(model),
         "Service": service.build(model),
         "PersistentVolume": storage.persistent_volume(name, uid),
         "PersistentVolumeClaim": storage.claim(name, uid),
@@ -105,6 +132,8 @@ KINDS = (
     "Deployment with all that a mechanism may ask",
     "Deployment on the node's ports",
     "Deployment in the node's network",
+    "Deployment of a shared server",
+    "EndpointSlice",
     "Service",
     "PersistentVolume",
     "PersistentVolumeClaim",

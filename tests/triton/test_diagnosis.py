@@ -6,7 +6,7 @@ import pytest
 
 from littoral.api.workload import ContainerFacts, PodFacts
 from littoral.modelstore.errors import REASONS
-from littoral.modelstore.report import Report
+from littoral.modelstore.report import FailedModel, Report
 from littoral.triton.diagnosis import diagnose, triton_sentence
 
 OK = ContainerFacts(exit_code=0, termination_message=Report("ok").dump())
@@ -145,3 +145,49 @@ def test_a_fetch_that_failed_says_why_and_whether_it_heals(reason: str) -> None:
     seen = diagnose(replace(POD, fetch=failed(reason), server=NEW))
     assert (seen.fetched, seen.reason, seen.message) == ("False", reason, "why")
     assert seen.terminal is not REASONS[reason]
+
+
+class TestASharedServer:
+    """Of one model among those of a server."""
+
+    def pod(self, *failures: FailedModel, **changes: object) -> PodFacts:
+        report = Report("partial" if failures else "ok", failures=failures)
+        fetch = ContainerFacts(exit_code=0, termination_message=report.dump())
+        ready = ContainerFacts(ready=True, running=True)
+        models = {"a": ready, "b": ready, "c": ContainerFacts(running=True)}
+        return replace(POD, **{"fetch": fetch, "model_containers": models, **changes})  # type: ignore[arg-type]  # a test's keywords
+
+    def test_what_its_own_container_says_counts(self) -> None:
+        assert diagnose(self.pod(), ("a",)).reason == "Serving"
+        assert diagnose(self.pod(), ("a", "b")).loaded == "True"
+
+    def test_triton_is_up_and_the_log_says_why_it_does_not_serve_it(self) -> None:
+        seen = diagnose(self.pod(), ("c",))
+        assert (seen.fetched, seen.loaded, seen.reason) == ("True", "False", "ModelNotReady")
+        assert seen.message == (
+            "Triton is up but does not serve it: `kubectl logs --namespace=line p --container=triton` says why"
+        )
+        assert diagnose(self.pod(), ("a", "c")) == seen
+
+    def test_a_starting_server_is_no_failure_of_a_model(self) -> None:
+        pod = self.pod(server=ContainerFacts(running=True))
+        assert (diagnose(pod, ("c",)).reason, diagnose(pod, ("c",)).loaded) == ("Loading", "Unknown")
+
+    def test_a_model_that_joins_waits_for_the_restart(self) -> None:
+        seen = diagnose(self.pod(), ("d",))
+        assert (seen.reason, seen.message) == ("Joining", "the shared server that runs does not hold it yet")
+
+    def test_what_did_not_arrive_is_that_models_alone(self) -> None:
+        pod = self.pod(FailedModel("c", "DigestMismatch", "not what was promised"))
+        seen = diagnose(pod, ("c",))
+        assert (seen.fetched, seen.reason, seen.message) == ("False", "DigestMismatch", "not what was promised")
+        assert seen.terminal
+        assert diagnose(pod, ("a",)).reason == "Serving"
+
+    def test_what_may_arrive_later_needs_a_restart_and_says_so(self) -> None:
+        seen = diagnose(self.pod(FailedModel("c", "SourceUnreachable", "nobody answers")), ("c",))
+        assert seen.message == ("nobody answers; `littoral rollout refresh` starts the server anew and tries again")
+        assert not seen.terminal
+
+    def test_a_reason_that_nobody_knows_is_none(self) -> None:
+        assert diagnose(self.pod(FailedModel("c", "Boo", "!")), ("c",)).reason == "FetchFailed"
