@@ -231,10 +231,13 @@ class TestWhatNoLabelExplains:
             (facts({"littoral.dev/profile": "a310"}, {"huawei.com/Ascend310": 1}), {}, "a310"),
             (facts({CHIP: "310P3"}, {"huawei.com/Ascend310P": 1}), {}, "a310p"),
             (facts({"accelerator": "huawei-Ascend310P"}, {"huawei.com/Ascend310P": 1}), {}, "a310p"),
+            (facts({"servertype": "Ascend310P-8"}, {"huawei.com/Ascend310P": 1}), {}, "a310p"),
         ],
     )
     def test_what_tells_one_ascend_from_another(self, node: NodeFacts, spec: dict[str, Any], profile: str) -> None:
-        assert accelerator(node, **spec).profile.name == profile
+        device = accelerator(node, **spec)
+        assert device.profile.name == profile
+        assert device.source.startswith("Node label" if node.labels else "spec.accelerators")
         assert reason(node, **spec)[0] == "True"
 
 

@@ -66,31 +66,30 @@ def _matches(node: NodeFacts, key: str, wanted: str | tuple[str, ...]) -> bool:
 def _values(node: NodeFacts, key: str) -> tuple[str, ...]:
     """What the Node says under a label, in every spelling that means the same."""
     value = node.labels.get(key)
-    if key == ASCEND:
-        return _ascend(node, value)
-    if key == CHIP and value is None and node.labels.get(ASCEND) == "huawei-Ascend310P":
-        return ("310P", "310P3")
+    if key in {ASCEND, CHIP}:
+        return _ascend(node, key, value)
     if value is None:
         return ()
-    if key == PRODUCT:
-        return (value, value.removesuffix(SHARED))
+    return (value, value.removesuffix(SHARED)) if key == PRODUCT else (value,)
+
+
+def _ascend(node: NodeFacts, key: str, value: str | None) -> tuple[str, ...]:
+    """One of MindCluster's labels, or what the others come to; a 310 is one only if the chip's own label says so."""
+    family = _chip_family(node)
     if key == CHIP:
-        return (value, chip_family(node))
-    return (value,)
-
-
-def _ascend(node: NodeFacts, value: str | None) -> tuple[str, ...]:
-    """MindCluster's label `accelerator`, or what its other labels come to; a 310 is one only if the chip says so."""
-    family = chip_family(node) or ("310P" if node.labels.get(SERVER, "").startswith("Ascend310P-") else "")
+        return (value, family) if value else ("310P", "310P3") if family == "310P" else ()
     if value is None:
         return (f"huawei-Ascend{family}",) if family in {"310", "310P"} else ()
     return () if value == "huawei-Ascend310" and family != "310" else (value,)
 
 
-def chip_family(node: NodeFacts) -> str:
+def _chip_family(node: NodeFacts) -> str:
     """The Ascend chip without its grade: 310, 310P, 310B; empty where no label names it."""
     found = _CHIP.match(node.labels.get(CHIP, ""))
-    return found[0] if found else ""
+    if found:
+        return found[0]
+    its = node.labels
+    return "310P" if its.get(ASCEND) == "huawei-Ascend310P" or its.get(SERVER, "").startswith("Ascend310P-") else ""
 
 
 def partitioned(node: NodeFacts) -> str:
