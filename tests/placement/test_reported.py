@@ -1,13 +1,15 @@
 """What a sharing mechanism says it gave goes before what it was asked for: the ledger takes it over."""
 
 from dataclasses import replace
+from unittest.mock import patch
 
 from tests.placement.world import catalogue, granted, node, pod, world
 
-from littoral.accelerators.device import Device
+from littoral.accelerators.device import Device, Discovery
 from littoral.api.gpuslice import Allocation, GPUSlice
 from littoral.api.workload import Reported
-from littoral.placement.ledger import Ledger, fill
+from littoral.placement import world as worlds
+from littoral.placement.world import World
 
 KEY = ("ns", "s1")
 ASKED = Allocation(node="a", device="t4-0", profile="emulated-t4", provider="hami", memory="1Gi", compute=30)
@@ -28,9 +30,9 @@ def charged(reported: Reported | None) -> dict[str, tuple[int, int]]:
     )
     snapshot = world([node("a")], slices=[slice_])
     snapshot = replace(snapshot, pods={KEY: replace(pod(KEY, granted(slice_)), reported=reported)})
-    ledger = Ledger({"a": cards()})
-    fill(ledger, snapshot, {})
-    return {name: (slot.account.charged, slot.compute) for name, slot in ledger.slots["a"].items()}
+    with patch.object(worlds, "discovery", lambda *_: Discovery(cards(), (), "", "")):
+        slots = World(snapshot).ledger.slots["a"]
+    return {name: (slot.account.charged, slot.compute) for name, slot in slots.items()}
 
 
 def test_without_a_report_the_grant_is_charged() -> None:

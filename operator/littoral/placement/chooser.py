@@ -19,6 +19,11 @@ class Chooser:
         """The one object for equal demands, so that the rest goes by identity."""
         return self._same.setdefault(asked, asked)
 
+    @property
+    def known(self) -> int:
+        """How many choices are remembered."""
+        return len(self._known)
+
     def choose(self, asked: Demand, platform: Platform, provider: str, note: str = "") -> Choice | Refusal:
         """The variant for a new replica, or that of a slice with `note`."""
         key = (id(asked), id(platform), provider, note)

@@ -88,6 +88,12 @@ class Host:
         self.claims[key] = claim
         self._add(claim, 1)
 
+    def clear(self) -> None:
+        """Take all claims away, and what is charged to the node's memory."""
+        self.claims.clear()
+        self.ports.clear()
+        self.cpu = self.account.charged = 0
+
     def refuses(self, key: Key | None, claim: Claim) -> Refusal | None:
         """Why the machine cannot take this claim; the slice's own does not count against it. Memory is asked apart."""
         facts, own = self.facts, NOTHING if key is None else self.claims.get(key, NOTHING)

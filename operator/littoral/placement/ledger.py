@@ -7,7 +7,7 @@ slices of the node draw on one account.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
 from functools import lru_cache
 
@@ -15,7 +15,7 @@ from littoral.accelerators.device import Device
 from littoral.api.gpuslice import Allocation
 from littoral.api.quantity import from_mib, parse_quantity, to_mib
 from littoral.api.workload import Reported
-from littoral.placement.snapshot import Key, Snapshot
+from littoral.placement.snapshot import Key
 from littoral.slicing.provider import Charge, DeviceState
 
 mib = lru_cache(maxsize=4096)(to_mib)
@@ -36,14 +36,24 @@ class Account:
         self.charged = 0
 
 
+class Looks:
+    """How often somebody looked at what is charged: who did not, decided without regard to load."""
+
+    __slots__ = ("count",)
+
+    def __init__(self) -> None:
+        self.count = 0
+
+
 class Slot:
     """A device and its charges."""
 
-    __slots__ = ("account", "charges", "compute", "device", "memory", "node", "percent", "templates", "units")
+    __slots__ = ("account", "charges", "compute", "device", "looks", "memory", "node", "percent", "templates", "units")
 
-    def __init__(self, device: Device, account: Account, node: str = "") -> None:
+    def __init__(self, device: Device, account: Account, node: str = "", looks: Looks | None = None) -> None:
         self.device = device
         self.node = node
+        self.looks = looks or Looks()
         self.account = account
         self.charges: dict[Key, Charge] = {}
         self.compute = 0
@@ -74,6 +84,12 @@ class Slot:
         self.units -= charge.units
         self.templates.subtract(charge.templates)
 
+    def clear(self) -> None:
+        """Take all charges away, those of the other devices on the account included."""
+        self.charges.clear()
+        self.templates.clear()
+        self.account.charged = self.compute = self.units = 0
+
     @property
     def memory_left(self) -> int:
         """MiB that nobody is charged for; negative where it is over-committed."""
@@ -86,6 +102,7 @@ class Slot:
 
     def state(self, without: Key | None = None) -> DeviceState:
         """What a provider decides on; `without` leaves one slice's own charge out, for a new grant in its place."""
+        self.looks.count += 1
         own = self.charges.get(without, Charge()) if without is not None else Charge()
         slices = len(self.charges) - (without in self.charges)
         largest = largest_compute = 0
@@ -130,17 +147,36 @@ def _larger(one: Charge, other: Charge) -> Charge:
 class Ledger:
     """The slots of all nodes. Mutable while a plan is made, and never seen outside it."""
 
-    def __init__(self, devices: Mapping[str, Iterable[Device]]) -> None:
+    def __init__(self) -> None:
         self.slots: dict[str, dict[str, Slot]] = {}
+        self.looks = Looks()
         self.journal: list[str] = []
         """The node of every charge, in the order in which they were made: what follows from charges is brought up to
         date by what was added since."""
         self._holders: dict[Key, set[str]] = {}
-        for node, its in devices.items():
-            shared = Account()
-            self.slots[node] = {
-                device.id: Slot(device, shared if device.shares_node_memory else Account(), node) for device in its
-            }
+
+    def open(self, node: str, devices: Iterable[Device]) -> None:
+        """The node has these devices now; nothing is charged to them."""
+        shared = Account()
+        self.slots[node] = {
+            device.id: Slot(device, shared if device.shares_node_memory else Account(), node, self.looks)
+            for device in devices
+        }
+        self.journal.append(node)
+
+    def close(self, node: str) -> None:
+        """Nobody knows the node's devices now."""
+        if node in self.slots:
+            self.clear(node)
+            del self.slots[node]
+
+    def clear(self, node: str) -> None:
+        """Take back all that was charged on the node's devices."""
+        for slot in self.slots.get(node, {}).values():
+            for key in slot.charges:
+                self._holders.get(_stem(key), set()).discard(node)
+            slot.clear()
+        self.journal.append(node)
 
     def slot(self, allocation: Allocation) -> Slot | None:
         """The device that pays for an allocation; None where nobody knows the node's devices now.
@@ -178,6 +214,7 @@ class Ledger:
     def hold(self, key: Key, allocation: Allocation) -> None:
         """Charge an allocation to its device, beside what the same slice holds of other devices."""
         slot = self.slot(allocation)
+        self.looks.count += 1
         if slot is not None:
             slot.hold(key, charge(allocation, slot.device))
             self.journal.append(slot.node)
@@ -208,39 +245,3 @@ def _templates(allocation: Allocation, device: Device) -> tuple[str, ...]:
     if partitions is None or device.provider != "vnpu":
         return ()
     return tuple(template.name for template in partitions.templates if template.resource in allocation.resources)
-
-
-def adopt(snapshot: Snapshot) -> dict[Key, Allocation]:
-    """Allocations of slices whose status was lost, from their workloads: a pod's grant, else their Deployment's."""
-    lost = {key for key, slice_ in snapshot.slices.items() if slice_.status.allocation is None}
-    if not lost:
-        return {}
-    adopted: dict[Key, Allocation] = {}
-    for deployment in snapshot.deployments.values():
-        key = (deployment.namespace, deployment.slice)
-        if deployment.grant is not None and key in lost:
-            adopted[key] = deployment.grant
-    # A pod shows what the node really gave. A Terminating one counts only where no other does: its successor is newer.
-    for pod in sorted(snapshot.pods.values(), key=lambda pod: (not pod.deleting, pod.namespace, pod.name)):
-        key = (pod.namespace, pod.slice)
-        if pod.grant is not None and key in lost:
-            adopted[key] = pod.grant
-    return adopted
-
-
-def fill(ledger: Ledger, snapshot: Snapshot, adopted: Mapping[Key, Allocation]) -> None:
-    """Charge everything that is bound, adopted or still running."""
-    reported = {(pod.namespace, pod.slice): pod.reported for pod in snapshot.pods.values() if pod.reported}
-    for key, slice_ in snapshot.slices.items():
-        allocation = slice_.status.allocation or adopted.get(key)
-        if allocation is not None:
-            ledger.hold(key, ledger.as_reported(allocation, reported.get(key)))
-    for pod in snapshot.pods.values():
-        if pod.grant is not None:
-            ledger.hold((pod.namespace, pod.slice), ledger.as_reported(pod.grant, pod.reported))
-    for deployment in snapshot.deployments.values():
-        key = (deployment.namespace, deployment.slice)
-        owner = snapshot.slices.get(key)
-        # While its slice is bound, the slice speaks for it; without, its pods may yet come up with this grant.
-        if deployment.grant is not None and (owner is None or owner.status.allocation is None):
-            ledger.hold(key, deployment.grant)

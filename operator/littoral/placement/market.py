@@ -67,12 +67,38 @@ class Market:
         self._candidates: dict[Ask, tuple[dict[str, list[Candidate]], dict[str, Refusal]]] = {}
         self._exhausted: set[Ask] = set()
         self._refusals: dict[Ask, tuple[int, dict[str, Refusal | None]]] = {}
+        self._asked: set[Ask] = set()
         for node in nodes.values():
             for slot in node.slots:
                 self._shelves.put(slot)
 
+    def follow(self, gone: Iterable[NodeView], new: Iterable[NodeView], charged: Iterable[str]) -> None:
+        """Take in that these nodes are gone, or are not as they were, and that the charges on those are others."""
+        fleet = False
+        for node in gone:
+            fleet = True
+            for slot in node.slots:
+                self._shelves.take_off(slot)
+            for gate in self._gates.values():
+                gate.forget(node)
+        for node in new:
+            fleet = True
+            for gate in self._gates.values():
+                gate.look_at(node)
+        for name in charged:
+            for slot in self._nodes[name].slots:
+                self._shelves.put(slot, again=True)
+        for known in (self._candidates, self._refusals):
+            for asked in list(known):
+                if fleet or asked not in self._asked:
+                    del known[asked]
+        self._asked.clear()
+        self._exhausted.clear()
+        self._seen = len(self._ledger.journal)
+
     def candidates(self, asked: Ask) -> tuple[dict[str, list[Candidate]], dict[str, Refusal]]:
         """(devices that may serve, by node; why the other nodes may not), whatever their load."""
+        self._asked.add(asked)
         found = self._candidates.get(asked)
         if found is None:
             fitting: dict[str, list[Candidate]] = {}
@@ -93,6 +119,7 @@ class Market:
         Best is, in this order: where a slice was made already, the earlier variant, where fewer of the seeker's like
         are, where less is given beyond what is asked, where less is left over, the names of node and device.
         """
+        self._ledger.looks.count += 1
         refused, place = [], None
         for candidate in self._ranked(asked, seeker):
             taken = self._take(asked, seeker, candidate)
@@ -119,6 +146,7 @@ class Market:
 
     def refusals(self, asked: Ask) -> dict[str, Refusal]:
         """Why each node that would not take one more does not, in the order of their names."""
+        self._ledger.looks.count += 1
         seen, found = self._refusals.get(asked, (0, {}))
         journal, (fitting, refusals) = self._ledger.journal, self.candidates(asked)
         if not found:
@@ -189,7 +217,7 @@ class Market:
     def _catch_up(self) -> None:
         """Bring the devices that were charged to their new places."""
         journal = self._ledger.journal
-        for name in dict.fromkeys(journal[self._seen :]):
+        for name in set(journal[self._seen :]):
             for slot in self._nodes[name].slots:
                 self._shelves.put(slot)
         self._seen = len(journal)

@@ -41,33 +41,19 @@ class NodeView:
 _NOTHING = Discovery((), (), "", "")
 
 
-def discoveries(snapshot: Snapshot) -> dict[str, Discovery]:
-    """What is known of each EdgeNode's devices, in the order of names."""
-    found = {}
-    for name in sorted(snapshot.edge_nodes):
-        facts = snapshot.nodes.get(name)
-        found[name] = _discover(facts, snapshot, name) if facts else _NOTHING
-    return found
-
-
-def _discover(facts: NodeFacts, snapshot: Snapshot, name: str) -> Discovery:
+def discovery(snapshot: Snapshot, name: str) -> Discovery:
+    """What is known of the devices of an EdgeNode's node."""
+    facts = snapshot.nodes.get(name)
+    if facts is None:
+        return _NOTHING
     return discover(facts, snapshot.edge_nodes[name].spec, snapshot.catalogue, snapshot.runtime_classes)
 
 
-def views(snapshot: Snapshot, found: dict[str, Discovery], ledger: Ledger) -> dict[str, NodeView]:
-    """The view of every node that has an EdgeNode."""
-    return {
-        name: NodeView(
-            name,
-            snapshot.nodes.get(name),
-            snapshot.edge_nodes[name],
-            discovery,
-            tuple(ledger.slots[name].values()),
-            snapshot.exclusions.get(name, ()),
-            Host(snapshot.nodes.get(name), ledger.slots[name].values()),
-        )
-        for name, discovery in found.items()
-    }
+def view(snapshot: Snapshot, name: str, found: Discovery, ledger: Ledger) -> NodeView:
+    """The view of a node that has an EdgeNode, with its devices in the ledger."""
+    facts, slots = snapshot.nodes.get(name), tuple(ledger.slots[name].values())
+    excluded = snapshot.exclusions.get(name, ())
+    return NodeView(name, facts, snapshot.edge_nodes[name], found, slots, excluded, Host(facts, slots))
 
 
 def unlisted(snapshot: Snapshot, name: str) -> NodeView:

@@ -15,21 +15,21 @@ What served and may not stay is leaving: it serves on until as many others answe
 stays charged: its memory is free when it has ended, not when somebody decides that it should.
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Final
 
-from littoral.api.group import LABEL_NODE
 from littoral.api.inferencemodel import InferenceModel
-from littoral.placement import filters, priorities, reasons, references, reservations
+from littoral.placement import filters, priorities, references, reservations
+from littoral.placement.drafts import Draft, complete, keep
 from littoral.placement.groups import Group, compose, group_named, group_of, shares, unit_key
-from littoral.placement.market import Market, Place
+from littoral.placement.market import Market
 from littoral.placement.references import Reference
-from littoral.placement.replicas import Replica, Triage, free_name
+from littoral.placement.replicas import Triage
 from littoral.placement.results import Assignment, DeviceLoad, ModelPlan, Move, NodePlan, Plan, SlicePlan
-from littoral.placement.seeker import Seeker
 from littoral.placement.snapshot import Key, Snapshot
-from littoral.placement.staying import disband, joined, quit_reservation, stay, triage
+from littoral.placement.staying import disband, joined, quit_reservation, triage
 from littoral.placement.wants import demand
 from littoral.placement.world import World
 from littoral.slicing.provider import Refusal
@@ -41,7 +41,8 @@ _NO_GROUPS: Final[Mapping[Key, Group]] = {}
 
 def plan(snapshot: Snapshot) -> Plan:
     """The plan for this snapshot."""
-    return _plan(World(snapshot))
+    world = World(snapshot)
+    return draw_up(world, Market(world.nodes, world.ledger, world.chooser), snapshot.models).plan
 
 
 def why_not(snapshot: Snapshot, model: Key) -> tuple[tuple[str, Refusal], ...]:
@@ -51,9 +52,9 @@ def why_not(snapshot: Snapshot, model: Key) -> tuple[tuple[str, Refusal], ...]:
     """
     wanted = snapshot.models[model]
     world = World(snapshot)
-    _plan(world)
     market = Market(world.nodes, world.ledger, world.chooser)
-    shared, groups = group_of(wanted), compose(_due(snapshot))
+    draw_up(world, market, snapshot.models)
+    shared, groups = group_of(wanted), compose(_due(snapshot, snapshot.models))
     if shared in groups and model not in groups[shared].mismatched:
         wanted = groups[shared].unit
     return tuple(market.refusals(ask(world, wanted, groups)).items())
@@ -67,24 +68,49 @@ def ask(world: World, model: InferenceModel, groups: Mapping[Key, Group] = _NO_G
     return filters.ask(model, asked, world.snapshot.namespace(model.metadata.namespace))
 
 
-def _plan(world: World) -> Plan:
-    market = Market(world.nodes, world.ledger, world.chooser)
-    due = _due(world.snapshot)
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """A plan for some of the models, and for which of them the load of the fleet was looked at."""
+
+    plan: Plan
+    unsettled: frozenset[Key]
+
+
+def draw_up(world: World, market: Market, models: Iterable[Key], nodes: Iterable[str] | None = None) -> Drawn:
+    """The plan for these models, and for these nodes and those that it charges; None: for all."""
+    before = len(world.ledger.journal)
+    due = _due(world.snapshot, models)
     groups = compose(due)
-    drafts = [_Draft(each, ask(world, each, groups)) for each in _tenants(world.snapshot, due, groups)]
+    drafts = [Draft(each, ask(world, each, groups)) for each in _tenants(world.snapshot, due, groups)]
     for draft in drafts:
-        draft.triage = triage(world, draft.model, draft.asked)
+        with _watch(world, draft):
+            draft.triage = triage(world, draft.model, draft.asked)
     # Figures that change in place come before anything new: a replica must not lose its own node to a newcomer.
     for draft in drafts:
-        _keep(world, draft)
+        with _watch(world, draft):
+            keep(world, draft)
     slices = reservations.plans(world, market)
     _refer(world, drafts, slices)
-    plans = {draft.model.metadata.key: _complete(world, market, draft) for draft in drafts}
+    plans = {}
+    for draft in drafts:
+        with _watch(world, draft):
+            plans[draft.model.metadata.key] = complete(world, market, draft)
     shared = {key: plans.pop(unit_key(key)) for key in groups}
     for key, group in groups.items():
         plans |= _shares(world, group, shared[key])
     shared |= {key: _disbanded(world, key) for key in world.disbanded(groups)}
-    return Plan(plans, slices, {name: _node(world, name) for name in world.nodes}, _orphans(world), shared)
+    touched = world.nodes if nodes is None else {*nodes, *world.ledger.journal[before:]}
+    its = {name: _node(world, name) for name in touched}
+    unsettled = frozenset(draft.model.metadata.key for draft in drafts if draft.looked)
+    return Drawn(Plan(plans, slices, its, _orphans(world), shared), unsettled)
+
+
+@contextmanager
+def _watch(world: World, draft: Draft) -> Iterator[None]:
+    """Note whether what is done for the draft looks at the load of the fleet, or adds to it."""
+    before = world.ledger.looks.count
+    yield
+    draft.looked |= world.ledger.looks.count != before
 
 
 def _tenants(snapshot: Snapshot, due: Iterable[InferenceModel], groups: Mapping[Key, Group]) -> list[InferenceModel]:
@@ -127,45 +153,16 @@ def _disbanded(world: World, key: Key) -> ModelPlan:
     )
 
 
-def _due(snapshot: Snapshot) -> list[InferenceModel]:
-    """The models that get a plan. One that is being deleted keeps what it has until that is gone by itself."""
-    models = (model for key, model in snapshot.models.items() if key not in snapshot.refused)
+def _due(snapshot: Snapshot, keys: Iterable[Key]) -> list[InferenceModel]:
+    """Those of these that get a plan. A model that is being deleted keeps what it has until that is gone by itself."""
+    models = (snapshot.models[key] for key in keys if key in snapshot.models and key not in snapshot.refused)
     return sorted(
         (model for model in models if model.metadata.deletion_timestamp is None),
         key=lambda model: priorities.rank(model, snapshot.priorities),
     )
 
 
-@dataclass(slots=True)
-class _Draft:
-    """A model's plan while it is made."""
-
-    model: InferenceModel
-    asked: filters.Ask
-    triage: Triage = field(default_factory=Triage)
-    assignments: dict[str, Assignment] = field(default_factory=dict)
-    """By slice."""
-    serving: set[str] = field(default_factory=set)
-    """Slices among them whose server answers: what they serve, nothing that leaves need serve on."""
-    outgrown: list[tuple[Replica, str]] = field(default_factory=list)
-    """Those that stay where what is asked of them now cannot be had, and why; the least dispensable first."""
-    barred: Refusal | None = None
-    """Why nothing new is placed for it, wherever there is room."""
-
-
-def _keep(world: World, draft: _Draft) -> None:
-    """The replicas that stay, with their figures."""
-    for replica in draft.triage.kept:
-        name = replica.key[1]
-        kept = stay(world, replica, draft.model.metadata.key, draft.asked)
-        draft.assignments[name] = kept.assignment
-        if world.workloads.ready(replica.key):
-            draft.serving.add(name)
-        if kept.outgrown:
-            draft.outgrown.append((replica, kept.outgrown))
-
-
-def _refer(world: World, drafts: Iterable[_Draft], slices: dict[Key, SlicePlan]) -> None:
+def _refer(world: World, drafts: Iterable[Draft], slices: dict[Key, SlicePlan]) -> None:
     """The models that name a slice: on it, or waiting for it."""
     naming = {draft.model.metadata.key: draft for draft in drafts if draft.model.spec.slice_ref is not None}
     due = (Reference(draft.model, draft.asked) for draft in naming.values() if draft.model.spec.replicas)
@@ -181,139 +178,6 @@ def _refer(world: World, drafts: Iterable[_Draft], slices: dict[Key, SlicePlan])
         draft.assignments[key[1]] = found
         if world.workloads.ready(key, model[1]):
             draft.serving.add(key[1])
-
-
-def _complete(world: World, market: Market, draft: _Draft) -> ModelPlan:
-    """Place what is missing, and put the model's plan into words."""
-    spec = draft.model.spec
-    draft.barred = draft.barred or priorities.unknown(draft.model, world.snapshot.priorities)
-    if spec.placement.mode == "PerNode":
-        misses = _place_per_node(world, market, draft)
-        wanted, waiting = len(draft.assignments) + len(misses), len(misses)
-    else:
-        wanted = spec.replicas
-        waiting = _place_replicas(world, market, draft)
-        misses = market.refusals(draft.asked) if waiting and draft.barred is None else {}
-        if not waiting and draft.barred is None:
-            _replace(world, market, draft)
-    for name in draft.triage.unbound:
-        if name not in draft.assignments:
-            draft.triage.released[name] = Move(name, "", "it never got a place and is not needed")
-    namespace = draft.model.metadata.namespace
-    serving = len(draft.serving) + sum(world.workloads.ready((namespace, name)) for name in draft.triage.held)
-    leaving = draft.triage.dismiss(max(0, wanted - serving))
-    reason, message = _placed(draft, wanted, waiting, misses, len(leaving))
-    return ModelPlan(
-        wanted=wanted,
-        assignments=tuple(sorted(draft.assignments.values(), key=lambda each: (each.node, each.slice))),
-        releases=tuple(sorted(draft.triage.released)),
-        held=tuple(sorted(draft.triage.held)),
-        waiting=waiting,
-        reason=reason,
-        message=message,
-        leaving=leaving,
-        vacated=tuple(sorted(draft.triage.vacated)),
-        moves=draft.triage.moves,
-    )
-
-
-def _place_replicas(world: World, market: Market, draft: _Draft) -> int:
-    """Place the missing replicas; how many still wait. What is held counts as placed: its node may serve it yet."""
-    missing = max(0, draft.model.spec.replicas - len(draft.assignments) - len(draft.triage.held))
-    if not missing or draft.barred is not None:
-        return missing
-    seeker = _seeker(world, draft, draft.assignments.values())
-    while missing:
-        place = market.place(draft.asked, seeker)
-        if place is None:
-            break
-        _assign(draft, place)
-        seeker.settled(world.node(place.allocation.node))
-        missing -= 1
-    return missing
-
-
-def _replace(world: World, market: Market, draft: _Draft) -> None:
-    """Bind elsewhere what cannot have here what is asked of it now; where there is no place it stays as it is."""
-    for replica, cause in reversed(draft.outgrown):
-        name = replica.key[1]
-        others = (each for each in draft.assignments.values() if each.slice != name)
-        place = market.place(draft.asked, _seeker(world, draft, others))
-        if place is None:
-            return
-        del draft.assignments[name]
-        draft.serving.discard(name)
-        draft.triage.replace(replica, world.workloads, cause)
-        _assign(draft, place)
-
-
-def _place_per_node(world: World, market: Market, draft: _Draft) -> dict[str, Refusal]:
-    """Place one on every node that fits and has none; why the others that would fit have no room."""
-    there = {assignment.node for assignment in draft.assignments.values()}
-    fitting, refusals = market.candidates(draft.asked)
-    misses = {name: each for name, each in refusals.items() if each.reason == "Excluded" and name not in there}
-    seeker = _seeker(world, draft, ())
-    for node in fitting:
-        if node in there:
-            continue
-        place = draft.barred or market.place_on(draft.asked, seeker, node)
-        if isinstance(place, Refusal):
-            misses[node] = place
-        else:
-            _assign(draft, place)
-    return misses
-
-
-def _seeker(world: World, draft: _Draft, others: Iterable[Assignment]) -> Seeker:
-    """The model as it looks for a place, beside these of its replicas."""
-    made_for = {slice_.metadata.labels.get(LABEL_NODE, "") for slice_ in draft.triage.unbound.values()}
-    meta = draft.model.metadata
-    seeker = Seeker(meta.key, lambda node: _name_on(world, draft, node), draft.model.spec.placement.spread, made_for)
-    for each in others:
-        seeker.settled(world.node(each.node))
-    return seeker
-
-
-def _name_on(world: World, draft: _Draft, node: str) -> Key:
-    """The key of the model's next slice on this node."""
-    namespace, model = draft.model.metadata.key
-    slices, unbound = world.snapshot.slices, draft.triage.unbound
-
-    def taken(name: str) -> bool:
-        return name in draft.assignments or ((namespace, name) in slices and name not in unbound)
-
-    return namespace, free_name(model, node, taken)
-
-
-def _assign(draft: _Draft, place: Place) -> None:
-    choice, allocation, name = place.choice, place.allocation, place.key[1]
-    draft.assignments[name] = Assignment(
-        slice=name,
-        node=allocation.node,
-        device=allocation.device,
-        profile=allocation.profile,
-        stack=place.stack,
-        variant=choice.variant,
-        why=choice.why,
-        asked=choice.note,
-        request=choice.spec,
-        current=None,
-        target=allocation,
-        members=choice.members,
-        left_out=choice.left_out,
-    )
-
-
-def _placed(draft: _Draft, wanted: int, waiting: int, misses: dict[str, Refusal], leaving: int) -> tuple[str, str]:
-    """(reason, message) for the condition Placed."""
-    also = f"; {len(draft.triage.held)} to go when their nodes are back" if draft.triage.held else ""
-    also += f"; {leaving} to go when others answer" if leaving else ""
-    if waiting:
-        reason, why = reasons.summary(misses) if draft.barred is None else (draft.barred.reason, draft.barred.message)
-        return reason, f"{waiting} of {wanted} waiting: {why}{also}"
-    if draft.model.spec.placement.mode == "PerNode" and wanted == 0:
-        return "NoNodeFits", f"no node fits yet{also}"
-    return "Placed", f"{wanted} of {wanted} placed{also}"
 
 
 def _orphans(world: World) -> tuple[Key, ...]:

@@ -11,11 +11,11 @@ from itertools import count
 
 from littoral.api.base import Metadata
 from littoral.api.gpuslice import Allocation, GPUSlice
-from littoral.api.workload import DeploymentFacts, PodFacts
 from littoral.placement.nodes import NodeView
 from littoral.placement.results import Move
-from littoral.placement.snapshot import Key, Snapshot
+from littoral.placement.snapshot import Key
 from littoral.placement.variants import Choice
+from littoral.placement.workloads import Workloads
 from littoral.slicing.provider import Refusal
 
 _NEVER = datetime.max.replace(tzinfo=UTC)
@@ -41,58 +41,6 @@ def age(slice_: GPUSlice, allocation: Allocation | None) -> datetime:
     """When it was bound, else made; what has no time is the youngest."""
     bound = allocation.bound_at if allocation is not None else None
     return bound or slice_.metadata.creation_timestamp or _NEVER
-
-
-class Workloads:
-    """What runs, or may run, for each slice."""
-
-    def __init__(self, snapshot: Snapshot) -> None:
-        self._pods: dict[Key, list[PodFacts]] = {}
-        for pod in snapshot.pods.values():
-            self._pods.setdefault((pod.namespace, pod.slice), []).append(pod)
-        self._deployed: dict[Key, DeploymentFacts] = {}
-        self._of: dict[Key, list[DeploymentFacts]] = {}
-        for each in snapshot.deployments.values():
-            self._deployed[each.namespace, each.slice] = each
-            self._of.setdefault((each.namespace, each.model), []).append(each)
-
-    def pods(self, key: Key) -> Iterable[PodFacts]:
-        """The slice's pods."""
-        return self._pods.get(key, ())
-
-    def deployment(self, key: Key) -> DeploymentFacts | None:
-        """What stands on the slice."""
-        return self._deployed.get(key)
-
-    def deployments_of(self, model: Key) -> list[DeploymentFacts]:
-        """The model's Deployments, by the names of their slices."""
-        return sorted(self._of.get(model, ()), key=lambda each: each.slice)
-
-    def started(self, key: Key, allocation: Allocation) -> bool:
-        """Whether its server was ready once, or may have been: a start that nobody noted shows in its pods."""
-        return allocation.started_at is not None or any(_ran(pod) for pod in self._pods.get(key, ()))
-
-    def ready(self, key: Key, model: str = "") -> bool:
-        """Whether it answers, or did when its node was last seen; with `model`, whether that is what answers."""
-        pods = self._pods.get(key, ())
-        return any(pod.server.ready and not pod.deleting and model in ("", pod.model) for pod in pods)
-
-    def refused(self, key: Key) -> bool:
-        """Whether the scheduler or the kubelet refuses its pod."""
-        return any(pod.scheduling_message and not pod.deleting for pod in self._pods.get(key, ()))
-
-    def existed(self, key: Key, allocation: Allocation | None) -> bool:
-        """Whether anything of it may be on its node, where nobody can look."""
-        started = allocation is not None and allocation.started_at is not None
-        return started or key in self._pods or key in self._deployed
-
-
-def _ran(pod: PodFacts) -> bool:
-    """Whether one of its containers was ever seen to run. A pod that the kubelet refused is Failed, and never did."""
-    containers = (pod.fetch, pod.server, *pod.model_containers.values())
-    if any(c.running or c.exit_code is not None or c.restarts for c in containers):
-        return True
-    return pod.phase != "Pending" and not pod.scheduling_message
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple
 
-from littoral.accelerators.discovery import Device
+from littoral.accelerators.device import Device
 from littoral.placement.ledger import Slot
 from littoral.slicing.provider import DeviceState, Refusal, Request
 from littoral.slicing.registry import PROVIDERS
@@ -106,11 +106,11 @@ class Shelves:
         """The shelf of a device that was put on one."""
         return self._entries[slot][0]
 
-    def put(self, slot: Slot) -> None:
-        """Bring the device to its shelf, or to its new place there."""
+    def put(self, slot: Slot, *, again: bool = False) -> None:
+        """Bring the device to its shelf, or to its new place there; what gives nothing more only if `again` it may."""
         shelf, old = self._entries.get(slot) or (self._shelf(slot.device), None)
-        if slot in self._entries and old is None:
-            return  # it gives nothing more
+        if old is None and slot in self._entries and not again:
+            return
         memory, compute = slot.memory_left, slot.compute_left
         new = Entry(cost(memory, compute), slot.node, slot.device.id, memory, compute, slot)
         if old is not None:
