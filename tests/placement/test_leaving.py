@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from tests.placement.world import apply, edge, granted, model, node, places, pod, settled, t4, the, world
 
+from littoral.api.workload import ContainerFacts
 from littoral.placement.plan import ModelPlan, plan
 from littoral.placement.replicas import slice_name
 from littoral.placement.snapshot import Snapshot
@@ -38,6 +39,13 @@ class TestWhatGoes:
         names = [slice_name("m", "a", ordinal) for ordinal in range(3)]
         shrink = {n: self.moved(grown, accelerators=["cpu"], replicas=n).releases for n in (2, 1, 0)}
         assert shrink == {2: (names[2],), 1: tuple(sorted(names[1:])), 0: tuple(sorted(names))}
+
+    def test_scale_down_keeps_what_answers(self) -> None:
+        snapshot = settled([node("a"), node("b")], [model("m", accelerators=["cpu"], replicas=2)])
+        for key, silent in snapshot.pods.items():
+            pods = {**snapshot.pods, key: replace(silent, server=ContainerFacts(running=True))}
+            found = self.moved(replace(snapshot, pods=pods), accelerators=["cpu"])
+            assert found.releases == (key[1],)
 
     def test_per_node_leaves_one_on_each_node(self) -> None:
         snapshot = settled([node("a")], [model("m", accelerators=["cpu"], replicas=3)])

@@ -8,7 +8,8 @@ def lost(node: NodeView, allocation: Allocation) -> str:
     """That the allocation's device is not there any more, in a sentence; empty where it is, or where nobody can say.
 
     A device may go by another name than when it was bound, as when a second one of its kind was added; where HAMi
-    shares, each card has a name for good. Whether a capacity of 0 is but a plugin's restart is judged where Nodes are read (littoral.accelerators.capacity).
+    shares, each card has a name for good. Whether a capacity of 0 is but a plugin's restart is judged where Nodes are
+    read (littoral.accelerators.capacity).
     """
     facts = node.facts
     if facts is None or node.edge is None or node.presence != "Connected":
