@@ -18,6 +18,7 @@ def test_a_folder_is_read_with_the_folders_in_it_and_nothing_but_manifests(tmp_p
     write(tmp_path / "deep" / "b.yml", t4("two"))
     (tmp_path / "deep" / "er" / "c.json").write_text(json.dumps(t4("three")))
     (tmp_path / "README.md").write_text("{{ no manifest }}")
+    (tmp_path / "kustomization.yaml").write_text("apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\n")
     (tmp_path / "values.yaml").write_text("replicas: 3\n")  # a chart's: no Kubernetes object, and nobody says it is one
     assert nodes(plan_json("-f", tmp_path)) == ["one", "three", "two"]
 

@@ -71,6 +71,12 @@ class Document:
         meta = self.body["metadata"]
         return f"{self.body['kind']} {'/'.join(filter(None, (meta.get('namespace'), meta['name'])))}"
 
+    @property
+    def named(self) -> bool:
+        """Whether it has a name; a kustomization has none."""
+        meta = self.body.get("metadata")
+        return isinstance(meta, dict) and isinstance(meta.get("name"), str)
+
     def at(self, way: Sequence[Step] = ()) -> str:
         """File and line of the object, or of the nearest part of it that lies on the way to a field."""
         line = _line(self.text.content, self.index, (*self.within, *way))
@@ -167,9 +173,6 @@ def _missing(body: Any) -> str | None:
     for key in ("apiVersion", "kind"):
         if not isinstance(body.get(key), str):
             return f"this is no Kubernetes object: {key} is missing"
-    meta = body.get("metadata")
-    if not isinstance(meta, dict) or not isinstance(meta.get("name"), str):
-        return f"{body['kind']} without a name: metadata.name is missing"
     return None
 
 

@@ -54,10 +54,15 @@ class World:
 
 
 def layer(documents: Iterable[Document]) -> Layer:
-    """The objects of one `-f`. Raises BadInputError where one is there twice."""
+    """The objects of one `-f`. Raises BadInputError where one is there twice or has no name."""
     found: dict[tuple[str, str, str, str], Document] = {}
     complaints = []
     for document in documents:
+        if not document.named:
+            version, kind = document.body["apiVersion"], document.body["kind"]
+            if _is_ours(version) or (version, kind) in _READ:
+                complaints.append(f"{document.at()}: {kind} without a name: metadata.name is missing")
+            continue
         placed = _in_namespace(document)
         meta = placed.body["metadata"]
         key = (placed.body["apiVersion"], placed.body["kind"], meta.get("namespace", ""), meta["name"])
@@ -138,7 +143,7 @@ class _Reader:
         return World(snapshot, self._assumed, tuple(self._notes), self._ignored)
 
     def _take(self, version: str, kind: str, key: kinds.Key, document: Document) -> None:
-        ours = version.partition("/")[0] == group.GROUP
+        ours = _is_ours(version)
         relevant = ours or ((version, kind) in _READ and _is_read(kind, document.body))
         if not relevant:
             self._ignored[kind] += 1
@@ -214,6 +219,10 @@ class _Reader:
             nodes[name] = kind.project({**body, "status": status})
             self._assumed[name] = f"no Node of this name is given: {said}"
         return nodes, edges
+
+
+def _is_ours(version: str) -> bool:
+    return version.partition("/")[0] == group.GROUP
 
 
 def _is_read(kind: str, body: Mapping[str, Any]) -> bool:
