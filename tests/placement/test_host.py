@@ -86,3 +86,11 @@ def test_a_pod_that_ends_late_is_a_pod_still() -> None:
     ending = {key: replace(each, deleting=True) for key, each in snapshot.pods.items()}
     late = replace(snapshot, slices={}, deployments={}, pods=ending, models={("ns", "m"): model("m")})
     assert the(late).message == "1 of 1 waiting: 1 node: 1 with all 1 pods in use"
+
+
+def test_cores_that_grow_in_place_are_gone_for_newcomers() -> None:
+    snapshot = settled([t4("a")], [model("m", accelerators=["cpu"], compute=10)])
+    grown = model("m", accelerators=["cpu"], compute=60)
+    late = model("late", accelerators=["t4"], serving={"resources": {"cpu": "5"}}, created=1)
+    found = plan(replace(snapshot, models={each.metadata.key: each for each in (grown, late)})).models
+    assert (found["ns", "m"].assignments[0].blocked, found["ns", "late"].reason) == ("", "InsufficientCpu")

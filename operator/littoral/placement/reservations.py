@@ -2,6 +2,7 @@
 
 from littoral.api.gpuslice import ISOLATION_ORDER, Allocation, GPUSlice
 from littoral.placement import reasons
+from littoral.placement.claims import of_pod
 from littoral.placement.filters import Ask
 from littoral.placement.host import NO_NEEDS
 from littoral.placement.ledger import mib
@@ -63,6 +64,8 @@ def _keep(world: World, slice_: GPUSlice, allocation: Allocation) -> SlicePlan:
     if alike(target, allocation):
         return bound
     world.ledger.hold(key, target)
+    if key in node.host.claims:  # a server is on it
+        node.host.hold(key, of_pod(target))
     target = target.model_copy(update={name: getattr(allocation, name) for name in TIMES})
     return _bound(key, target)
 

@@ -7,6 +7,7 @@ from littoral.accelerators.profile import Platform
 from littoral.api.gpuslice import Allocation, GPUSlice
 from littoral.api.group import ANNOTATION_ASKED
 from littoral.api.inferencemodel import InferenceModel
+from littoral.placement.claims import of_pod
 from littoral.placement.filters import STAY, Ask
 from littoral.placement.lost import lost
 from littoral.placement.market import allocate, fit
@@ -199,6 +200,7 @@ def stay(world: World, replica: Replica, model: Key, asked: Ask) -> Stay:
     if alike(target, allocation):
         return Stay(assignment)
     world.ledger.hold(replica.key, target)  # beside the old ones, until they are cut over
+    node.host.hold(replica.key, of_pod(target))
     target = target.model_copy(update={name: getattr(allocation, name) for name in TIMES})
     return Stay(replace(assignment, device=target.device, profile=target.profile, target=target))
 
