@@ -24,12 +24,16 @@ LEASE = ("patch", "leases")
 
 
 async def settled(site: Site) -> list[str]:
-    """What can be at rest: models that serve, wait, and are partly offline; slices that are bound and that wait."""
+    """What can be at rest: models that serve, share, wait and are partly offline; slices that are bound or that wait."""
     nodes = await site.nodes("a", "b", "c")
     await site.model("reader", placement={"mode": "PerNode", "pools": [site.pool]})
     await site.serves_on("reader", *nodes)
     await site.connectivity(nodes[2], "Unknown")
     await site.ready("reader", "ServingNodesOffline")
+    for name in ("one", "other"):
+        await site.model(name, server={"group": "both"})
+    for name in ("one", "other"):
+        await site.ready(name)
     await site.model("waiting", placement={"pools": ["nowhere"]})
     await site.says("waiting", "False", "OtherPool")
     await site.create(SLICES, gpu_slice("mine", site.namespace, accelerators=[T4]))

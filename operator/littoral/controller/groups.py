@@ -108,8 +108,8 @@ class Groups:
         """Each model's Service and what stands behind it."""
         servers = [
             endpoints.Server(pod, connected=self._connected(pod.node), zone=self._zone(pod.node))
-            for assignment in its.assignments
-            for pod in self._store.pods_of((group.key[0], assignment.slice))
+            for name in (*(assignment.slice for assignment in its.assignments), *its.leaving)
+            for pod in self._store.pods_of((group.key[0], name))
         ]
         how = serving(group.members)
         behind = [self._endpoints.ensure(model, endpoints.build(model, servers, how)) for model in group.members]

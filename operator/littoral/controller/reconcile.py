@@ -166,6 +166,7 @@ class Reconciler:
             return None  # what it owns is the garbage collector's
         shared = group_of(model)
         if shared is not None:
+            self._models.gone(key)
             self._queue.add(Work("Group", *shared), Priority.HIGH)
             return None
         mine = self._plan.models.get(key)
