@@ -123,6 +123,23 @@ REFUSED: tuple[tuple[str, Mapping[str, Any], str], ...] = (
     ("InferenceModel", {"serving.startupTimeout": "10 minutes"}, "spec.serving.startupTimeout"),
     ("InferenceModel", {"serving.modelName": "a/b"}, "spec.serving.modelName"),
     ("InferenceModel", {"serving.image": "a b"}, "spec.serving.image"),
+    ("InferenceModel", {"variants.0.requires": {"jetpack": ""}}, "spec.variants[0].requires"),
+    ("InferenceModel", {"variants.0.latency": {"p99": "fast"}}, "spec.variants[0].latency.p99"),
+    ("InferenceModel", {"variants.0.latency": {"p99": "12ms", "atCompute": 0}}, "spec.variants[0].latency.atCompute"),
+    ("InferenceModel", {"placement.maxLatency": "30"}, "spec.placement.maxLatency"),
+    ("InferenceModel", {"sliceRef": {}}, "spec.sliceRef.name: Required value"),
+    ("InferenceModel", {"sliceRef.name": "mine", "replicas": 2}, "spec.sliceRef: one slice holds one server"),
+    (
+        "InferenceModel",
+        {"sliceRef.name": "mine", "placement.mode": "PerNode"},
+        "spec.sliceRef: one slice holds one server",
+    ),
+    ("InferenceModel", {"sliceRef.name": "mine", "server.group": "g"}, "spec.sliceRef and spec.server.group exclude"),
+    (
+        "InferenceModel",
+        {"serving.network": "Host", "serving.ports": {"http": 8001}},
+        "http, grpc and metrics must be three different ports",
+    ),
     ("GPUSlice", {"memory": None}, "spec.memory: Required value"),
     ("GPUSlice", {"memory": "-1"}, "spec.memory"),
     ("GPUSlice", {"compute": -1}, "spec.compute"),
@@ -130,6 +147,11 @@ REFUSED: tuple[tuple[str, Mapping[str, Any], str], ...] = (
     ("GPUSlice", {"accelerators": ["Tesla T4"]}, "spec.accelerators[0]"),
     ("EdgeNode", {"accelerators": [{}]}, "spec.accelerators[0].profile: Required value"),
     ("EdgeNode", {"accelerators": [{"profile": "t4", "count": 0}]}, "spec.accelerators[0].count"),
+    (
+        "EdgeNode",
+        {"allowedNamespaces.selector.matchExpressions": [{"key": "team", "operator": "Is"}]},
+        "spec.allowedNamespaces.selector.matchExpressions[0].operator: Unsupported value",
+    ),
     (
         "EdgeNode",
         {"accelerators": [{"profile": "t4", "sharing": {"replicas": 0}}]},
@@ -222,7 +244,8 @@ async def test_defaults_are_shown(client: Client) -> None:
     spec = created["spec"]
     assert (spec["replicas"], spec["paused"]) == (1, False)
     assert spec["placement"]["mode"] == "Replicas"
-    assert spec["serving"] == {"startupTimeout": "10m"}
+    ports = {"http": 8000, "grpc": 8001, "metrics": 8002}
+    assert spec["serving"] == {"startupTimeout": "10m", "network": "Pod", "ports": ports, "resources": {}}
     edge = await client.create(EDGENODES, manifest("EdgeNode", {"accelerators": [{"profile": "t4"}]}))
     assert edge["spec"]["accelerators"] == [{"profile": "t4", "count": 1, "sharing": {"replicas": 1}}]
     assert edge["spec"]["cordoned"] is False
