@@ -283,6 +283,12 @@ class Site:
     def serving(self) -> bool:
         return self.pod is not None and self.pod.server.ready
 
+    @property
+    def answers(self) -> bool:
+        """It serves what its Deployment says."""
+        told = self.deployment
+        return self.serving and told is not None and self.pod is not None and self.pod.revision == told.revision
+
 
 @dataclass
 class World:
@@ -356,7 +362,7 @@ class World:
         before = site.deployment
         if before is None or before.revision != step.revision:
             assert step.revision not in self.failed, "a revision that was given up was started again"
-        if step.kind == "Update" and site.serving:
+        if step.kind == "Update" and site.answers:  # a pod that its node is about to replace is lost already
             others = [s for s in self.sites if s is not site and s.reachable and s.deployment is not None]
             assert all(s.serving for s in others), "two replicas were unavailable at once"
         assert site.allocation is not None, "something runs on what is not bound"
