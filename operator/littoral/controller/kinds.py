@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
+from littoral.accelerators.discovery import annotations_read
 from littoral.api import group
 from littoral.api.base import Metadata
 from littoral.api.edgenode import EdgeNode
@@ -127,9 +128,6 @@ def parse_grant(annotations: Mapping[str, str]) -> Allocation | None:
         return None
 
 
-_READ_OF_NODES: Final = frozenset({"hami.io/node-nvidia-register", "hami.io/node-handshake"})
-
-
 def _time(text: str | None) -> datetime | None:
     return datetime.fromisoformat(text) if text else None
 
@@ -142,7 +140,7 @@ def _node(body: Body) -> NodeFacts:
         name=meta["name"],
         uid=meta.get("uid", ""),
         labels=meta.get("labels") or {},
-        annotations={name: text for name, text in (meta.get("annotations") or {}).items() if name in _READ_OF_NODES},
+        annotations=annotations_read(meta.get("annotations") or {}),
         taints=tuple(Taint(t["key"], t["effect"], t.get("value", "")) for t in spec.get("taints") or ()),
         unschedulable=bool(spec.get("unschedulable")),
         ready=ready.get("status", "Unknown"),
