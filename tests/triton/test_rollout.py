@@ -286,8 +286,10 @@ class Site:
     @property
     def answers(self) -> bool:
         """It serves what its Deployment says."""
-        told = self.deployment
-        return self.serving and told is not None and self.pod is not None and self.pod.revision == told.revision
+        told, runs = self.deployment, self.pod
+        if told is None or runs is None or not self.serving:
+            return False
+        return (runs.revision, runs.grant) == (told.revision, told.grant)
 
 
 @dataclass
