@@ -1,7 +1,8 @@
 """A model's plan while it is made: what stays, what is missing and where it goes, and all of it in words."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from littoral.api.group import LABEL_NODE
 from littoral.api.inferencemodel import InferenceModel
@@ -34,6 +35,21 @@ class Draft:
     """Why nothing new is placed for it, wherever there is room."""
     looked: bool = False
     """Whether the load of the fleet was looked at for it: then its plan may be another when that is another."""
+
+    @property
+    def missing(self) -> int:
+        """Replicas without a place; what is held counts as placed: its node may serve it yet."""
+        return max(0, self.model.spec.replicas - len(self.assignments) - len(self.triage.held))
+
+
+def turn(market: Market, draft: Draft, values: Mapping[str, int]) -> tuple[int, datetime, int, Key]:
+    """Who comes first where places are sought: by rank, but that models of one age were applied together.
+
+    Of those they come first that ask most for each device there is that could take them: what is small, or at home on
+    many, finds room in what is left.
+    """
+    value, since, key = priorities.rank(draft.model, values)
+    return value, since, -market.scarcity(draft.asked) if draft.missing else 0, key
 
 
 def keep(world: World, draft: Draft) -> None:
@@ -83,8 +99,8 @@ def complete(world: World, market: Market, draft: Draft) -> ModelPlan:
 
 
 def _place_replicas(world: World, market: Market, draft: Draft) -> int:
-    """Place the missing replicas; how many still wait. What is held counts as placed: its node may serve it yet."""
-    missing = max(0, draft.model.spec.replicas - len(draft.assignments) - len(draft.triage.held))
+    """Place the missing replicas; how many still wait."""
+    missing = draft.missing
     if not missing or draft.barred is not None:
         return missing
     seeker = _seeker(world, draft, draft.assignments.values())

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from heapq import merge
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from littoral.api.gpuslice import Allocation
 from littoral.api.quantity import from_mib, to_thousandths
@@ -21,6 +21,9 @@ from littoral.placement.snapshot import Key
 from littoral.placement.variants import Choice
 from littoral.slicing.provider import Grant, Refusal
 from littoral.slicing.registry import PROVIDERS
+
+_PER_DEVICE: Final = 1_000
+"""What is asked for each device is reckoned in thousandths of a MiB: in whole numbers there are no roundings."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -112,6 +115,15 @@ class Market:
                     fitting[node.name] = result
             found = self._candidates[asked] = fitting, refusals
         return found
+
+    def scarcity(self, asked: Ask) -> int:
+        """How much is asked for each device there is that could take it: the more, the harder to place."""
+        size = devices = 0
+        for shelf, choice in self._choices(asked).items():
+            if isinstance(choice, Choice) and shelf.fit(choice.request) is not None:
+                size = max(size, cost(choice.request.memory, choice.request.compute))
+                devices += shelf.size
+        return _PER_DEVICE * size // max(1, devices)
 
     def place(self, asked: Ask, seeker: Seeker) -> Place | None:
         """The best place with room, charged to the slice that the seeker names; None where there is none.

@@ -22,7 +22,7 @@ from typing import Final
 
 from littoral.api.inferencemodel import InferenceModel
 from littoral.placement import filters, priorities, references, reservations
-from littoral.placement.drafts import Draft, complete, keep
+from littoral.placement.drafts import Draft, complete, keep, turn
 from littoral.placement.groups import Group, compose, group_named, group_of, shares, unit_key
 from littoral.placement.market import Market
 from littoral.placement.references import Reference
@@ -92,7 +92,7 @@ def draw_up(world: World, market: Market, models: Iterable[Key], nodes: Iterable
     slices = reservations.plans(world, market)
     _refer(world, drafts, slices)
     plans = {}
-    for draft in drafts:
+    for draft in sorted(drafts, key=lambda each: turn(market, each, world.snapshot.priorities)):
         with _watch(world, draft):
             plans[draft.model.metadata.key] = complete(world, market, draft)
     shared = {key: plans.pop(unit_key(key)) for key in groups}

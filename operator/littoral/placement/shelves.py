@@ -74,6 +74,8 @@ class Shelf:
     device: Device
     """One of them."""
     entries: list[Entry] = field(default_factory=list)
+    size: int = 0
+    """How many there are, those that give nothing more included."""
     _fits: dict[Request, Fit | None] = field(default_factory=dict)
 
     def fit(self, request: Request) -> Fit | None:
@@ -108,7 +110,9 @@ class Shelves:
 
     def put(self, slot: Slot, *, again: bool = False) -> None:
         """Bring the device to its shelf, or to its new place there; what gives nothing more only if `again` it may."""
-        shelf, old = self._entries.get(slot) or (self._shelf(slot.device), None)
+        known = self._entries.get(slot)
+        shelf, old = known or (self._shelf(slot.device), None)
+        shelf.size += known is None
         if old is None and slot in self._entries and not again:
             return
         memory, compute = slot.memory_left, slot.compute_left
@@ -123,6 +127,7 @@ class Shelves:
     def take_off(self, slot: Slot) -> None:
         """Forget the device."""
         shelf, old = self._entries.pop(slot)
+        shelf.size -= 1
         if old is not None:
             del shelf.entries[bisect_left(shelf.entries, old)]
 
