@@ -120,6 +120,11 @@ EFFECTS: Mapping[str, tuple[str, ...]] = {
     "InferenceModel.slice.memory": ("placement/test_refusals.py::REFUSALS[memory]",),
     "InferenceModel.slice.compute": ("placement/test_refusals.py::REFUSALS[compute]",),
     "InferenceModel.slice.isolation": ("placement/test_refusals.py::REFUSALS[isolation]",),
+    "InferenceModel.server.group": (
+        "placement/test_groups.py::test_one_slice_holds_what_all_of_them_need_and_the_overhead_once",
+        "contract/test_groups.py::test_one_bad_model_hides_none_of_the_others",
+        "node/test_group.py::test_three_models_share_a_server_and_one_of_them_is_broken",
+    ),
     "InferenceModel.sliceRef.name": (
         "placement/test_references.py::test_its_one_replica_is_on_the_slice_it_names",
         "placement/test_references.py::REFUSALS[no such slice]",

@@ -24,7 +24,7 @@ LEASE = ("patch", "leases")
 
 
 async def settled(site: Site) -> list[str]:
-    """What can be at rest: models that serve, share, wait and are partly offline; slices that are bound or that wait."""
+    """What can be at rest: models that serve, share, wait, are partly offline; slices that are bound or that wait."""
     nodes = await site.nodes("a", "b", "c")
     await site.model("reader", placement={"mode": "PerNode", "pools": [site.pool]})
     await site.serves_on("reader", *nodes)

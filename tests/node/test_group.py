@@ -43,6 +43,22 @@ def test_three_models_share_a_server_and_one_of_them_is_broken(edge: Edge, names
     (live,) = [each for each in pod.status.container_statuses if each.name == group.SERVER_CONTAINER]
     assert live.restart_count == 0
 
+    # It leaves: one restart, which nothing in the pod holds up until the kubelet's patience ends.
+    edge.custom.delete_namespaced_custom_object(group.GROUP, group.VERSION, namespace, "inferencemodels", "broken")
+    until(
+        lambda: servers(edge, namespace) == [["triton", "model-double", "model-triple"]],
+        timeout=30,
+        failure=lambda: AssertionError(servers(edge, namespace)),
+    )
+    for name in ("double", "triple"):
+        edge.await_ready(namespace, name)
+
+
+def servers(edge: Edge, namespace: str) -> list[list[str]]:
+    """The containers of each pod of the group, the ending ones included."""
+    pods = edge.core.list_namespaced_pod(namespace, label_selector=f"{group.LABEL_GROUP}=vision").items
+    return [[container.name for container in pod.spec.containers] for pod in pods]
+
 
 def called_at(edge: Edge, namespace: str, name: str) -> str:
     """The URL of a model's Service, once the node's kube-proxy knows who is behind it."""
