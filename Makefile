@@ -8,7 +8,7 @@ CACHE = $${LITTORAL_CACHE:-$${XDG_CACHE_HOME:-$$HOME/.cache}/littoral}
 FILE = littoral-cache.tgz
 
 .DEFAULT_GOAL := help
-.PHONY: help venv cluster cluster-down demo demo-cache demo-cache-load crds lint test test-long bench
+.PHONY: help venv cluster cluster-down demo demo-cache demo-cache-load crds lint test test-long bench bench-plan
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
@@ -52,3 +52,11 @@ test-long: $(STAMP) ## the tests that take minutes each
 
 bench: $(STAMP) ## what models cost on a KWOK fleet: requests, CPU, memory, seconds; ARGS="--sizes 100"
 	@$(PY) -m rig bench $(ARGS)
+
+bench-plan: $(VENV)/.bench ## what a plan costs on large fleets, and how well it packs; ARGS="--fleet field --instances 0"
+	@$(PY) -m rig bench-plan $(ARGS)
+
+# The solver that packing is measured against: no test and no part of the operator needs it.
+$(VENV)/.bench: $(STAMP) requirements-bench.lock
+	$(VENV)/bin/python -m pip install --quiet --require-hashes -r requirements-bench.lock
+	@touch $@

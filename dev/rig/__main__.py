@@ -61,6 +61,17 @@ def bench(sizes: str, output: Path | None) -> None:
     sys.exit(measure.run([int(size) for size in sizes.split(",")], Steps(), output))
 
 
+@main.command("bench-plan")
+@click.option("--fleet", "fleets", multiple=True, type=click.Choice(["chassis", "field"]), help="May be repeated.")
+@click.option("--instances", default=200, show_default=True, help="Small fleets to pack; 0 needs no solver.")
+@click.option("--json", "output", type=click.Path(dir_okay=False, path_type=Path), help="Write the figures there.")
+def bench_plan(fleets: tuple[str, ...], instances: int, output: Path | None) -> None:
+    """Measure what a plan costs on large fleets, and how well it packs small ones."""
+    from rig import planbench  # noqa: PLC0415  # as above
+
+    sys.exit(planbench.run(list(fleets or planbench.FLEETS), instances, output))
+
+
 @main.command("demo-cache")
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 def demo_cache(file: Path) -> None:

@@ -1,8 +1,8 @@
 """Fleets for the planner's benchmark, as snapshots: seeded, so that every run measures the same work.
 
-Two of them. A chassis has four accelerators in each of its machines: T4s cut by time-slicing, T4s given whole, 310Ps in
-four shares. A field has one small accelerator on each machine, as most edges have: Orins, T4s, 310Ps, and some with none.
-No two models need ask alike: memory, compute, variants, pools and ages are drawn for each.
+Two of them. A chassis has four accelerators in each of its machines: T4s cut by time-slicing, T4s and 310Ps given
+whole. A field has one small accelerator on each machine, as most edges have: Orins by their runtime, T4s, 310Ps, and
+some with none. No two models need ask alike: memory, compute, variants, pools and ages are drawn for each.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from littoral.placement.plan import Assignment, Plan
 from littoral.placement.snapshot import Key, Snapshot
 
 NAMESPACE: Final = "bench"
-_EPOCH: Final = datetime(2026, 1, 1, tzinfo=UTC)
+CREATED: Final = datetime(2026, 1, 1, tzinfo=UTC)
 _RUNNING: Final = ContainerFacts(ready=True, running=True)
 _POOLS: Final = ("line1", "line2", "mec")
 
@@ -49,8 +49,7 @@ profiles:
   - name: bench-orin
     family: jetson-orin
     unified: true
-    resources: [example.com/igpu]
-    sharing: [whole, counted]
+    sharing: [runtime]
     overhead: 528Mi
     stacks: [{image: triton-igpu, backends: {onnx: onnxruntime, tensorrt_plan: tensorrt}, instanceKind: KIND_GPU}]
 """
@@ -100,21 +99,21 @@ def _chassis(rng: Random, name: str) -> NodeFacts:
         labels = {"littoral.dev/profile": "bench-310p"}
         return _machine(rng, name, labels, {"example.com/npu": 4})
     shares = 4 if kind == "sliced" else 1
-    return _machine(rng, name, _nvidia(4, shares), {"nvidia.com/gpu": 4 * shares})
+    return _machine(rng, name, nvidia(4, shares), {"nvidia.com/gpu": 4 * shares})
 
 
 def _field(rng: Random, name: str) -> NodeFacts:
     kind = rng.choice(("orin", "orin", "orin", "orin", "t4", "t4", "npu", "cpu"))
     if kind == "orin":
-        return _machine(rng, name, {"littoral.dev/profile": "bench-orin"}, {"example.com/igpu": 1}, memory=15_000)
+        return _machine(rng, name, {"littoral.dev/profile": "bench-orin"}, {}, memory=15_000)
     if kind == "t4":
-        return _machine(rng, name, _nvidia(1, 4), {"nvidia.com/gpu": 4})
+        return _machine(rng, name, nvidia(1, 4), {"nvidia.com/gpu": 4})
     if kind == "npu":
         return _machine(rng, name, {"littoral.dev/profile": "bench-310p"}, {"example.com/npu": 1})
     return _machine(rng, name, {}, {}, memory=8_000)
 
 
-def _nvidia(count: int, shares: int) -> dict[str, str]:
+def nvidia(count: int, shares: int) -> dict[str, str]:
     return {
         "nvidia.com/gpu.product": "Bench-T4",
         "nvidia.com/gpu.count": str(count),
@@ -139,17 +138,20 @@ def _machine(
     )
 
 
-_VARIANTS: Final = (
+VARIANTS: Final = (
     {"name": "portable", "accelerators": ["*"], "format": "onnx"},
     {"name": "nvidia", "accelerators": ["t4", "jetson-orin"], "format": "onnx"},
     {"name": "ascend", "accelerators": ["ascend-310p"], "format": "om"},
     {"name": "cores", "accelerators": ["cpu"], "format": "onnx"},
 )
 
+_MIXES: Final = ((0,), (0,), (0,), (1,), (1,), (1, 2), (1, 2, 3), (2, 3), (0, 3), (3,))
+"""Which variants the models have, by index."""
+
 
 def _model(rng: Random, index: int, size: Size) -> InferenceModel:
     source = {"uri": "https://models/x", "sha256": f"{index:064x}"}
-    chosen = sorted(rng.sample(range(len(_VARIANTS)), rng.choice((1, 1, 2, 3))))
+    chosen = rng.choice(_MIXES)
     figures = {"memory": f"{rng.randrange(200, 3200)}Mi", "compute": rng.choice((0, 5, 10, 15, 20, 25))}
     return InferenceModel.model_validate(
         {
@@ -157,10 +159,10 @@ def _model(rng: Random, index: int, size: Size) -> InferenceModel:
                 "name": f"model-{index:05}",
                 "namespace": NAMESPACE,
                 "uid": f"uid-{index}",
-                "creationTimestamp": _EPOCH + timedelta(minutes=rng.randrange(100_000)),
+                "creationTimestamp": CREATED + timedelta(minutes=rng.randrange(100_000)),
             },
             "spec": {
-                "variants": [{**_VARIANTS[each], "source": source} for each in chosen],
+                "variants": [{**VARIANTS[each], "source": source} for each in chosen],
                 "slice": figures,
                 "replicas": rng.randint(1, size.replicas),
                 "placement": {"pools": rng.choice(([], [], [], [rng.choice(_POOLS)], list(_POOLS[:2])))},
@@ -186,7 +188,7 @@ def settled(snapshot: Snapshot, plan: Plan) -> Snapshot:
 
 
 def _placed(plan: Plan) -> Iterator[tuple[Key, Assignment, Allocation]]:
-    times: dict[str, Any] = {"bound_at": _EPOCH, "started_at": _EPOCH}
+    times: dict[str, Any] = {"bound_at": CREATED, "started_at": CREATED}
     for key, its in plan.models.items():
         for assignment in its.assignments:
             if assignment.target is not None:
@@ -198,7 +200,7 @@ def _bound(snapshot: Snapshot, key: Key, assignment: Assignment, allocation: All
     metadata = Metadata(
         name=assignment.slice,
         namespace=key[0],
-        creation_timestamp=_EPOCH,
+        creation_timestamp=CREATED,
         labels={LABEL_MODEL: key[1], LABEL_NODE: assignment.node},
         annotations={ANNOTATION_ASKED: assignment.asked},
         owner_references=(owner,),
