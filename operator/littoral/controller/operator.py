@@ -28,6 +28,7 @@ from littoral.controller.reservation import Reservations
 from littoral.controller.revisions import Revisions
 from littoral.controller.servers import Servers
 from littoral.controller.slices import Slices
+from littoral.controller.snapshots import Snapshots
 from littoral.controller.store import Store
 from littoral.controller.watch import watch
 from littoral.controller.work import PLAN, Work
@@ -155,7 +156,7 @@ def _reconciler(
         nodes=EdgeNodes(store, queue, writer, catalogue=catalogue, refusal_grace=settings.refusal_grace),
         storage=storage,
         reservations=Reservations(store, writer, slices),
-        catalogue=catalogue,
+        snapshots=Snapshots(store, catalogue),
         events=events,
     )
 

@@ -2,9 +2,9 @@
 
     watch / resync  ->  store.apply(event)  ->  queue.add(work)  ->  Reconciler(work)
                                                                         |
-        Plan:      snapshot -> plan()           -> enqueue what changed |
-        Model:     gather   -> decide -> write  -> status               |  (controller/model.py, servers.py)
-        Group:     the same, for models that share servers              |  (controller/groups.py)
+        Plan:      snapshot -> plan             -> enqueue what changed |  (snapshots.py, placement/planner.py)
+        Model:     gather   -> decide -> write  -> status               |  (model.py, servers.py)
+        Group:     the same, for models that share servers              |  (groups.py)
         EdgeNode:  gather   -> status                                   |
         Slice:     a user's reservation: bind   -> status               |
         Namespace: volume and claim                                     |
@@ -22,23 +22,21 @@ from littoral.api import conditions, group
 from littoral.api.conditions import READY, STALLED, Finding, find
 from littoral.api.inferencemodel import InferenceModel, InferenceModelStatus
 from littoral.controller import kinds
-from littoral.controller.catalogue import CatalogueInForce
-from littoral.controller.edgenode import EdgeNodes, in_force
+from littoral.controller.edgenode import EdgeNodes
 from littoral.controller.groups import Groups
 from littoral.controller.kinds import Key
 from littoral.controller.model import Models, Visit
 from littoral.controller.namespace import Storage
 from littoral.controller.reservation import Reservations
+from littoral.controller.snapshots import Snapshots
 from littoral.controller.store import Store
 from littoral.controller.triggers import same_for_planning
 from littoral.controller.work import PLAN, Refused, Work, utcnow
 from littoral.controller.workqueue import Priority, WorkQueue
 from littoral.controller.writer import Writer, status_patch
-from littoral.placement import exclusions
 from littoral.placement.groups import compose, group_of
-from littoral.placement.plan import plan
+from littoral.placement.planner import Planner
 from littoral.placement.results import ModelPlan, Move, Plan
-from littoral.placement.snapshot import Snapshot
 from littoral.telemetry.events import EventRecorder, Subject
 from littoral.triton import revision
 from littoral.triton.status import View, status
@@ -70,7 +68,7 @@ class Reconciler:
         nodes: EdgeNodes,
         storage: Storage,
         reservations: Reservations,
-        catalogue: CatalogueInForce,
+        snapshots: Snapshots,
         events: EventRecorder,
     ) -> None:
         self._store = store
@@ -81,7 +79,8 @@ class Reconciler:
         self._nodes = nodes
         self._storage = storage
         self._reservations = reservations
-        self._catalogue = catalogue
+        self._snapshots = snapshots
+        self._planner = Planner()
         self._events = events
         self._plan = Plan({}, {}, {})
         self._planned_for: Mapping[Key, InferenceModel] = {}
@@ -116,8 +115,8 @@ class Reconciler:
         started = time.monotonic()
         if started < self._next_plan:
             return self._next_plan - started
-        snapshot = self._snapshot()
-        new = plan(snapshot)
+        snapshot, again = self._snapshots.draw()
+        new = self._planner.plan(snapshot)
         self._next_plan = time.monotonic() + max(_PLAN_WINDOW, _PLAN_SHARE * (time.monotonic() - started))
         old, self._plan = self._plan, new
         before, self._planned_for = self._planned_for, snapshot.models
@@ -131,26 +130,7 @@ class Reconciler:
         work += [Work("EdgeNode", "", name) for name, mine in new.nodes.items() if mine != old.nodes.get(name)]
         for item in work:
             self._queue.add(item, Priority.HIGH)
-        return exclusions.first_end(snapshot.exclusions, utcnow())
-
-    def _snapshot(self) -> Snapshot:
-        deployments = self._store.values(kinds.DEPLOYMENTS)
-        edge_nodes = in_force(self._store, self._catalogue())
-        excluded = {name: edge.status.exclusions for name, edge in edge_nodes.items() if edge.status.exclusions}
-        return Snapshot(
-            catalogue=self._catalogue(),
-            nodes={key[1]: facts for key, facts in self._store.values(kinds.NODES).items()},
-            edge_nodes=edge_nodes,
-            slices=self._store.values(kinds.SLICES),
-            models=self._store.values(kinds.MODELS),
-            pods=self._store.values(kinds.PODS),
-            deployments={key: live.facts for key, live in deployments.items()},
-            namespaces={key[1]: meta.labels for key, meta in self._store.values(kinds.NAMESPACES).items()},
-            priorities={key[1]: each.value for key, each in self._store.values(kinds.PRIORITYCLASSES).items()},
-            runtime_classes=frozenset(key[1] for key in self._store.values(kinds.RUNTIMECLASSES)),
-            exclusions=exclusions.by_node(excluded, utcnow()),
-            refused=self._store.refused(kinds.MODELS),
-        )
+        return again
 
     # Models
 
