@@ -4,11 +4,12 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from tests.placement.world import bound, granted, model, node, t4, world
+from tests.placement.world import EXTENSION, bound, granted, model, node, t4, world
 
+from littoral.accelerators.catalogue import extend, load
 from littoral.api.base import Metadata
 from littoral.api.gpuslice import GPUSlice
-from littoral.api.group import LABEL_GROUP
+from littoral.api.group import ANNOTATION_REFRESH, LABEL_GROUP
 from littoral.api.inferencemodel import InferenceModel
 from littoral.api.workload import DeploymentFacts
 from littoral.placement.groups import compose
@@ -183,6 +184,30 @@ class TestAtRest:
         anew = member("a").model_copy(update={"metadata": Metadata(name="a", namespace="ns", uid="another")})
         (assignment,) = plan(replace(settled, models={("ns", "a"): anew})).groups[VISION].assignments
         assert assignment.current is None
+
+
+ONNX = [{"name": "only", "accelerators": ["*"], "format": "onnx"}]
+
+
+def test_who_was_left_out_is_let_in_by_its_user_and_not_by_a_catalogue() -> None:
+    asked = {("ns", "a"): member("a"), ("ns", "b"): member("b", variants=ONNX)}
+    snapshot = world([t4("n", shares=1)], asked.values())
+    settled = carried_out(snapshot, plan(snapshot))
+    assert [left.reason for left in plan(settled).groups[VISION].assignments[0].left_out] == ["NoBackend"]
+    more, problems = extend(load(), "tests", EXTENSION.replace("{python: python}", "{python: python, onnx: onnx}"))
+    assert not problems
+    upgraded = replace(settled, catalogue=more)
+    (assignment,) = plan(upgraded).groups[VISION].assignments
+    assert [part.model for part in assignment.members] == ["a"]
+    assert (
+        plan(upgraded)
+        .models["ns", "b"]
+        .message.endswith("which can serve it since the catalogue changed: `littoral rollout refresh` lets it in")
+    )
+    meta = asked["ns", "b"].metadata.model_copy(update={"annotations": {ANNOTATION_REFRESH: "now"}})
+    refreshed = {**asked, ("ns", "b"): asked["ns", "b"].model_copy(update={"metadata": meta})}
+    (assignment,) = plan(replace(upgraded, models=refreshed)).groups[VISION].assignments
+    assert [part.model for part in assignment.members] == ["a", "b"]
 
 
 def test_who_joins_leaves_the_servers_of_its_own() -> None:
