@@ -1,6 +1,6 @@
 """The working state of one plan: who holds what, the devices that each kind of request could have, the grants."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from heapq import merge
@@ -75,25 +75,19 @@ class Market:
             for slot in node.slots:
                 self._shelves.put(slot)
 
-    def follow(self, gone: Iterable[NodeView], new: Iterable[NodeView], charged: Iterable[str]) -> None:
+    def follow(self, gone: Collection[NodeView], new: Collection[NodeView], charged: Iterable[str]) -> None:
         """Take in that these nodes are gone, or are not as they were, and that the charges on those are others."""
-        fleet = False
         for node in gone:
-            fleet = True
             for slot in node.slots:
                 self._shelves.take_off(slot)
             for gate in self._gates.values():
                 gate.forget(node)
-        for node in new:
-            fleet = True
-            for gate in self._gates.values():
-                gate.look_at(node)
         for name in charged:
             for slot in self._nodes[name].slots:
                 self._shelves.put(slot, again=True)
         for known in (self._candidates, self._refusals):
             for asked in list(known):
-                if fleet or asked not in self._asked:
+                if gone or new or asked not in self._asked:
                     del known[asked]
         self._asked.clear()
         self._exhausted.clear()
@@ -147,14 +141,15 @@ class Market:
 
     def place_on(self, asked: Ask, seeker: Seeker, node: str) -> Place | Refusal:
         """The best place on this one node, which must be among the candidates, or why it has no room."""
-        misses = []
+        misses = {}
         group = self.candidates(asked)[0][node]
         for candidate in sorted(group, key=lambda each: (each.choice.index, self._rank(each))):
             taken = self._take(asked, seeker, candidate)
             if isinstance(taken, Place):
                 return taken
-            misses.append(taken)
-        return reasons.nearest(misses)
+            misses[candidate.slot.device.id] = taken
+        # Of refusals that are equally near the first device's is told, whatever the load.
+        return reasons.nearest(misses[candidate.slot.device.id] for candidate in group)
 
     def refusals(self, asked: Ask) -> dict[str, Refusal]:
         """Why each node that would not take one more does not, in the order of their names."""
@@ -223,7 +218,7 @@ class Market:
         key = way(asked)
         gate = self._gates.get(key)
         if gate is None:
-            gate = self._gates[key] = Gate(key, self._nodes.values())
+            gate = self._gates[key] = Gate(key, self._nodes)
         return gate
 
     def _catch_up(self) -> None:
@@ -290,7 +285,7 @@ def _admitted(
     node: NodeView, gate: Gate, choices: Mapping[Shelf, Choice | Refusal], shelves: Shelves
 ) -> list[Candidate] | Refusal:
     """The node's devices that may serve, or why it has none."""
-    if refusal := gate.nodes[node.name]:
+    if refusal := gate.node(node.name):
         return refusal
     fitting: list[Candidate] = []
     misses: list[Refusal] = []
@@ -298,7 +293,7 @@ def _admitted(
         choice = choices[shelves.of(slot)]
         if isinstance(choice, Refusal):
             misses.append(choice)
-        elif refusal := gate.devices[slot]:
+        elif refusal := gate.device(slot):
             misses.append(refusal)
         else:
             fitting.append(Candidate(node, slot, choice))
@@ -321,5 +316,5 @@ def _roomy(shelf: Shelf, choice: Choice, gate: Gate, apart: AbstractSet[str]) ->
     request = choice.request
     waste, given = shelf.fit(request) or NOTHING_FITS
     for left, node, device, _, _, slot in shelf.roomy(request, given):
-        if node not in apart and gate.opens(slot):
+        if node not in apart and gate.device(slot) is None:
             yield Ranked(waste, left - given, node, device, slot, choice)

@@ -162,6 +162,7 @@ def _claim(
             message = f"GPUSlice {key[1]} lies on {node.name}, a node {refusal.message}"
             return Refusal(refusal.reason, message, refusal.near)
     host.hold(key, mine)
+    world.ledger.hold(key, allocation)  # no more than it holds, and the node is known to be charged anew
     return None
 
 
