@@ -1,6 +1,6 @@
 """What the filters say of the fleet to all who ask alike, whatever their demand: a thousand models share one answer."""
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import replace
 
 from littoral.placement.filters import ADMIT, DEVICE, Ask
@@ -14,36 +14,38 @@ _NOTHING = Demand((), image=False)
 
 
 class Gate:
-    """The filters' answers to one way of asking."""
+    """The filters' answers to one way of asking, of each node from when somebody wants to know on."""
 
-    def __init__(self, asked: Ask, nodes: Iterable[NodeView]) -> None:
+    def __init__(self, asked: Ask, nodes: Mapping[str, NodeView]) -> None:
         self._asked = asked
-        self.nodes: dict[str, Refusal | None] = {}
-        """Of each node, why nothing of it may serve; None where its devices are asked."""
-        self.devices: dict[Slot, Refusal | None] = {}
-        """Of each device on those, why it may not; devices of the others are not in it."""
-        for node in nodes:
-            self.look_at(node)
+        self._fleet = nodes
+        self._nodes: dict[str, Refusal | None] = {}
+        self._devices: dict[Slot, Refusal | None] = {}
 
-    def look_at(self, node: NodeView) -> None:
-        """Ask the filters about a node that is new, or not as it was."""
+    def node(self, name: str) -> Refusal | None:
+        """Why nothing of this node may serve; None where its devices are asked."""
+        if name not in self._nodes:
+            self._look_at(self._fleet[name])
+        return self._nodes[name]
+
+    def device(self, slot: Slot) -> Refusal | None:
+        """Why this device may not serve; None where it may."""
+        return self.node(slot.node) or self._devices[slot]
+
+    def forget(self, node: NodeView) -> None:
+        """The node is no more, or no more as it was."""
+        self._nodes.pop(node.name, None)
+        for slot in node.slots:
+            self._devices.pop(slot, None)
+
+    def _look_at(self, node: NodeView) -> None:
         asked = self._asked
         refusal = next((found for refuses in ADMIT if (found := refuses(asked, node))), None)
-        self.nodes[node.name] = refusal
+        self._nodes[node.name] = refusal
         if refusal is None:
             for slot in node.slots:
                 checks = (check(asked, node, slot.device) for check in DEVICE)
-                self.devices[slot] = next((found for found in checks if found), None)
-
-    def forget(self, node: NodeView) -> None:
-        """The node, as it was, is no more."""
-        self.nodes.pop(node.name, None)
-        for slot in node.slots:
-            self.devices.pop(slot, None)
-
-    def opens(self, slot: Slot) -> bool:
-        """Whether this device may serve."""
-        return self.devices.get(slot, self) is None
+                self._devices[slot] = next((found for found in checks if found), None)
 
 
 def way(asked: Ask) -> Ask:
