@@ -5,7 +5,7 @@ that come together make one restart: nothing is begun until the group has been a
 """
 
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -62,8 +62,8 @@ class Groups:
         self._clock = clock
         self._settled: dict[Key, tuple[Any, float]] = {}
         """By group: what it was when it was last looked at, and since when it is that."""
-        self._up: dict[str, float] = {}
-        """By uid of a pod: since when its server is seen ready."""
+        self._up: dict[Key, dict[str, float]] = {}
+        """By group and uid of a pod: since when its server is seen ready."""
 
     async def visit(self, group: Group, plan: Plan) -> Shared:
         """Do what is due now. What fails is in the result, never raised."""
@@ -78,9 +78,9 @@ class Groups:
             beside=lambda: [*self._addresses(group, its), *self._own(group, its), *self._former(group, plan)],
             announce=lambda replica, before, after: self._announce(group, replica, before, after),
         )
-        visits = [self._visit(group, model, plan.models[model.metadata.key], found) for model in group.members]
-        waits = [GRACE - self._age(pod) for replica in found.replicas for pod in replica.pods if self._young(pod)]
-        return Shared((*visits, *self._mismatched(group, plan)), min(waits, default=None), found.error)
+        fresh = self._fresh(group.key, found.replicas)
+        visits = [self._visit(group, model, plan.models[model.metadata.key], found, fresh) for model in group.members]
+        return Shared((*visits, *self._mismatched(group, plan)), min(fresh.values(), default=None), found.error)
 
     async def disband(self, key: Key, its: ModelPlan) -> None:
         """No model names the group any more: what it had goes. Raises the first of what went wrong."""
@@ -91,6 +91,7 @@ class Groups:
     def gone(self, key: Key) -> None:
         """The group is no more: nothing is remembered or assumed for it."""
         self._settled.pop(key, None)
+        self._up.pop(key, None)
         self._servers.gone(unit_key(key))
 
     def _unsettled(self, group: Group) -> float:
@@ -151,8 +152,10 @@ class Groups:
 
     # What each model sees of it
 
-    def _visit(self, group: Group, model: InferenceModel, plan: ModelPlan, found: Outcome) -> Visit:
-        replicas = self._replicas(group, model.metadata.name, found.replicas, found.frozen)
+    def _visit(
+        self, group: Group, model: InferenceModel, plan: ModelPlan, found: Outcome, fresh: Collection[str]
+    ) -> Visit:
+        replicas = _seen_by(group, model.metadata.name, found, fresh)
         return Visit(model, plan, replicas, found.decision, found.failed, found.problem)
 
     def _mismatched(self, group: Group, plan: Plan) -> list[Visit]:
@@ -164,42 +167,37 @@ class Groups:
             if isinstance(model, InferenceModel)
         ]
 
-    def _replicas(
-        self, group: Group, name: str, replicas: Iterable[Replica], frozen: Mapping[str, Frozen]
-    ) -> tuple[Replica, ...]:
-        """The shared servers as one of their models sees them: with its own variant, revision and readiness."""
-        found = []
-        for replica in replicas:
-            mine = share(replica.assignment, name)
-            if mine is None:
-                continue
-            deployed = frozen.get(replica.deployment.revision) if replica.deployment is not None else None
-            at = server_revision.members(group, replica.assignment).get(name)
-            caught_up = deployed is not None and deployed.members.get(name) == at
-            found.append(
-                replace(
-                    replica,
-                    # Others on the server may still wait for theirs; what this one asks for is there.
-                    assignment=replace(mine, target=None, blocked="" if caught_up else mine.blocked),
-                    wanted=deployed.name if caught_up and deployed is not None else replica.wanted,
-                    pods=tuple(self._shown(pod, name) for pod in replica.pods),
-                    models=(name,),
-                )
+    def _fresh(self, key: Key, replicas: Iterable[Replica]) -> dict[str, float]:
+        """The pods, by uid, whose server has not been ready for the grace, with the seconds that are left of it."""
+        now, before = self._clock(), self._up.get(key, {})
+        ready = {pod.uid for replica in replicas for pod in replica.pods if pod.server.ready}
+        self._up[key] = up = {uid: before.get(uid, now) for uid in ready}
+        return {uid: since + GRACE - now for uid, since in up.items() if since + GRACE > now}
+
+
+def _seen_by(group: Group, name: str, found: Outcome, fresh: Collection[str]) -> tuple[Replica, ...]:
+    """The shared servers as one of their models sees them: with its own variant, revision and readiness."""
+    seen = []
+    for replica in found.replicas:
+        mine = share(replica.assignment, name)
+        if mine is None:
+            continue
+        deployed = found.frozen.get(replica.deployment.revision) if replica.deployment is not None else None
+        at = server_revision.members(group, replica.assignment).get(name)
+        caught_up = deployed is not None and deployed.members.get(name) == at
+        seen.append(
+            replace(
+                replica,
+                # Others on the server may still wait for theirs; what this one asks for is there.
+                assignment=replace(mine, target=None, blocked="" if caught_up else mine.blocked),
+                wanted=deployed.name if caught_up and deployed is not None else replica.wanted,
+                pods=tuple(_shown(pod, name) if pod.uid in fresh else pod for pod in replica.pods),
+                models=(name,),
             )
-        return tuple(found)
+        )
+    return tuple(seen)
 
-    def _shown(self, pod: PodFacts, name: str) -> PodFacts:
-        """The pod, its server not yet ready where the model was hardly asked for since: that is no failure."""
-        if stands_for(pod, name).ready or not self._young(pod):
-            return pod
-        return replace(pod, server=replace(pod.server, ready=False))
 
-    def _young(self, pod: PodFacts) -> bool:
-        """Whether its server has been ready for less than the grace, and a model of it is not."""
-        if not pod.server.ready:
-            self._up.pop(pod.uid, None)
-            return False
-        return self._age(pod) < GRACE and not all(each.ready for each in pod.model_containers.values())
-
-    def _age(self, pod: PodFacts) -> float:
-        return self._clock() - self._up.setdefault(pod.uid, self._clock())
+def _shown(pod: PodFacts, name: str) -> PodFacts:
+    """A pod whose server was ready a moment ago: a model that was hardly asked for since has not failed."""
+    return pod if stands_for(pod, name).ready else replace(pod, server=replace(pod.server, ready=False))
