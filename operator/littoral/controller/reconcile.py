@@ -154,6 +154,8 @@ class Reconciler:
             self._queue.add(PLAN, Priority.HIGH)  # the plan enqueues the model again
             return None
         visit = await self._models.visit(model, mine)
+        if mine.leaving:
+            self._queue.add(PLAN, Priority.HIGH)  # what leaves may go once another answers: the plan says
         self._announce(model, mine)
         delay = await self._report(work, visit)
         if visit.error is None:
@@ -176,6 +178,8 @@ class Reconciler:
                 await self._groups.disband(key, its)
             return None
         found = await self._groups.visit(group, self._plan)
+        if its.leaving:
+            self._queue.add(PLAN, Priority.HIGH)  # as of a model
         delays = [found.recheck]
         for visit in found.visits:
             self._announce(visit.model, visit.plan)
