@@ -21,6 +21,7 @@ class Gate:
         self._fleet = nodes
         self._nodes: dict[str, Refusal | None] = {}
         self._devices: dict[Slot, Refusal | None] = {}
+        self._same: dict[Refusal, Refusal] = {}
 
     def node(self, name: str) -> Refusal | None:
         """Why nothing of this node may serve; None where its devices are asked."""
@@ -41,7 +42,7 @@ class Gate:
     def _look_at(self, node: NodeView) -> None:
         asked = self._asked
         refusal = next((found for refuses in ADMIT if (found := refuses(asked, node))), None)
-        self._nodes[node.name] = refusal
+        self._nodes[node.name] = refusal and self._same.setdefault(refusal, refusal)
         if refusal is None:
             for slot in node.slots:
                 checks = (check(asked, node, slot.device) for check in DEVICE)

@@ -1,5 +1,6 @@
 """Reasons in words: the refusals of many nodes as one sentence, counted by class of node, with the nearest miss."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from littoral.slicing.provider import Refusal
@@ -44,17 +45,20 @@ def summary(refusals: Mapping[str, Refusal]) -> tuple[str, str]:
     if not refusals:
         return "NoNodes", "there is no EdgeNode: label a Node with littoral.dev/pool to make it one"
     classes: dict[tuple[str, str], list[Refusal]] = {}
-    for refusal in refusals.values():
+    times = Counter(map(id, refusals.values()))  # of thousands of nodes most have one and the same
+    distinct = {id(refusal): refusal for refusal in refusals.values()}.values()
+    for refusal in distinct:
         # A figure differs from node to node: those are one class, told by its nearest.
         text = "" if refusal.near else refusal.message
         classes.setdefault((refusal.reason, text), []).append(refusal)
-    ordered = sorted(classes.values(), key=lambda members: (nearness(members[0])[0], -len(members), members[0].message))
-    phrases = ", ".join(_phrase(members) for members in ordered)
+    counted = [(sum(times[id(member)] for member in members), members) for members in classes.values()]
+    counted.sort(key=lambda each: (nearness(each[1][0])[0], -each[0], each[1][0].message))
+    phrases = ", ".join(_phrase(number, members) for number, members in counted)
     nodes = "1 node" if len(refusals) == 1 else f"{len(refusals)} nodes"
-    return nearest(refusals.values()).reason, f"{nodes}: {phrases}"
+    return nearest(distinct).reason, f"{nodes}: {phrases}"
 
 
-def _phrase(members: Sequence[Refusal]) -> str:
+def _phrase(number: int, members: Sequence[Refusal]) -> str:
     best = nearest(members).message
     alike = all(member.message == best for member in members)
-    return f"{len(members)} {best}" if alike else f"{len(members)} {best} at best"
+    return f"{number} {best}" if alike else f"{number} {best} at best"
