@@ -176,11 +176,10 @@ class TestLeaving:
         after = the(apply(snapshot, plan(snapshot)))
         assert (after.leaving, after.releases) == ((), (own[1],))
 
-    def test_a_model_that_is_no_more_leaves_an_orphan(self) -> None:
-        found = plan(replace(self.serving(), models={}))
-        assert found.orphans == (MINE,)
-        cut = {"a": replace(self.serving().nodes["a"], ready="Unknown")}
-        assert plan(replace(self.serving(), models={}, nodes=cut)).orphans == ()
+    def test_a_model_that_is_no_more_leaves_the_slice_as_it_was(self) -> None:
+        before = self.serving()
+        found = plan(replace(before, models={}))
+        assert found.slices[MINE].allocation == before.slices[MINE].status.allocation
 
 
 def test_other_figures_of_the_slice_are_the_models_to_take_over() -> None:

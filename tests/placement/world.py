@@ -199,9 +199,12 @@ def apply(snapshot: Snapshot, found: Plan, *, minute: int = 1, started: bool = T
     for key, reserved in found.slices.items():
         slices[key] = slices[key].model_copy(update={"status": GPUSliceStatus(allocation=reserved.allocation)})
     left = [(key[0], name) for key, its in found.models.items() for name in (*its.releases, *its.vacated)]
-    for at in [*left, *found.orphans]:
-        pods.pop(at, None)
-        deployments.pop(at, None)
+    # A Deployment on a slice that a user wrote is its model's, and the garbage collector's once that is gone.
+    left += [at for at, each in deployments.items() if each.model and (at[0], each.model) not in snapshot.models]
+    for at in left:
+        if at not in pods or snapshot.nodes[pods[at].node].connected:
+            pods.pop(at, None)
+            deployments.pop(at, None)
     for key, its in found.models.items():
         for name in its.releases:
             slices.pop((key[0], name), None)

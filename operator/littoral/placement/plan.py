@@ -102,7 +102,7 @@ def draw_up(world: World, market: Market, models: Iterable[Key], nodes: Iterable
     touched = world.nodes if nodes is None else {*nodes, *world.ledger.journal[before:]}
     its = {name: _node(world, name) for name in touched}
     unsettled = frozenset(draft.model.metadata.key for draft in drafts if draft.looked)
-    return Drawn(Plan(plans, slices, its, _orphans(world), shared), unsettled)
+    return Drawn(Plan(plans, slices, its, shared), unsettled)
 
 
 @contextmanager
@@ -178,22 +178,6 @@ def _refer(world: World, drafts: Iterable[Draft], slices: dict[Key, SlicePlan]) 
         draft.assignments[key[1]] = found
         if world.workloads.ready(key, model[1]):
             draft.serving.add(key[1])
-
-
-def _orphans(world: World) -> tuple[Key, ...]:
-    """What models that are no more left on slices which outlive them, where it can be taken away."""
-    found = []
-    for slice_ in world.reservations:
-        key, allocation = slice_.metadata.key, world.allocation(slice_)
-        deployment = world.workloads.deployment(key)
-        if deployment is None or deployment.deleting or allocation is None:
-            continue
-        name = (key[0], deployment.model)
-        model = world.snapshot.models.get(name)
-        gone = name not in world.snapshot.refused and (model is None or model.metadata.deletion_timestamp is not None)
-        if gone and world.node(allocation.node).presence == "Connected":
-            found.append(key)
-    return tuple(sorted(found))
 
 
 def _node(world: World, name: str) -> NodePlan:

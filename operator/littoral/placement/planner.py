@@ -65,4 +65,4 @@ def _merged(old: Plan, new: Plan, due: Iterable[Key], gone: Iterable[str]) -> Pl
         nodes.pop(name, None)
     models.update(new.models)
     nodes.update(new.nodes)
-    return Plan(models, new.slices, nodes, new.orphans, new.groups)
+    return Plan(models, new.slices, nodes, new.groups)

@@ -152,7 +152,5 @@ class Plan:
     models: Mapping[Key, ModelPlan]
     slices: Mapping[Key, SlicePlan]
     nodes: Mapping[str, NodePlan]
-    orphans: tuple[Key, ...] = ()
-    """Slices that users wrote and on which a Deployment of a model stands that is no more: it goes, the slice stays."""
     groups: Mapping[Key, ModelPlan] = field(default_factory=dict)
     """By (namespace, group): the shared servers. What each of their models has of them stands in `models`."""
