@@ -90,6 +90,10 @@ class Edge:
             group.GROUP, group.VERSION, namespace, "inferencemodels", name, {"spec": dict(spec)}
         )
 
+    def delete(self, namespace: str, name: str) -> None:
+        """Delete a model."""
+        self.custom.delete_namespaced_custom_object(group.GROUP, group.VERSION, namespace, "inferencemodels", name)
+
     def model(self, namespace: str, name: str) -> Object:
         """The model as it stands."""
         found: Object = self.custom.get_namespaced_custom_object(

@@ -32,6 +32,7 @@ def test_a_model_grows_in_place_into_a_larger_partition(edge: Edge, namespace: s
     assert (after[0], after[1]["memory"], after[1]["boundAt"]) == (before[0], "12Gi", before[1]["boundAt"])
     assert edge.handed_out(namespace) == edge.granted(namespace)
     assert edge.infer(edge.pod(namespace, "grows"), "grows", 4) == 12
+    edge.delete(namespace, "grows")  # ends beside the tests that follow: another module needs the partition
 
 
 def test_a_model_that_outgrows_its_device_serves_elsewhere_before_it_leaves(edge: Edge, namespace: str) -> None:
@@ -47,12 +48,12 @@ def test_a_model_that_outgrows_its_device_serves_elsewhere_before_it_leaves(edge
     with edge.traffic(PAIR, f"http://{address}:{group.HTTP_PORT}", "leaves") as said:
         # More than a share of the T4s.
         edge.patch(namespace, "leaves", {"slice": {"memory": "5Gi"}})
-        until(
-            lambda: [pod.spec.node_name for pod in edge.pods(namespace, "leaves")] == [ORIN],
-            timeout=60,
-            interval=0.5,
-            failure=lambda: AssertionError(edge.model(namespace, "leaves")["status"]),
-        )
+
+        def left() -> bool:
+            pods = edge.core.list_namespaced_pod(namespace, label_selector=f"{group.LABEL_MODEL}=leaves").items
+            return [pod.spec.node_name for pod in pods] == [ORIN]
+
+        until(left, timeout=60, interval=0.5, failure=lambda: AssertionError("it is still on the T4s"))
     edge.await_ready(namespace, "leaves")
     assert [answer for answer in said if "error" in answer] == []
     assert {answer["answer"] for answer in said} == {2, 3}
@@ -71,7 +72,7 @@ def test_a_reserved_slice_serves_the_model_that_names_it_and_outlives_it(edge: E
     assert edge.units(namespace)["kept"].keys() == {GPU}
     before = edge.allocations(namespace)["kept"]
 
-    edge.custom.delete_namespaced_custom_object(group.GROUP, group.VERSION, namespace, "inferencemodels", "guest")
+    edge.delete(namespace, "guest")
     until(
         lambda: "kept" not in edge.units(namespace),
         timeout=60,
