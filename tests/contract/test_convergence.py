@@ -1,10 +1,11 @@
 """Each kind of change converges: what users and machines write becomes children, status and nothing left over."""
 
 import pytest
-from tests.contract.manifests import CATALOGUE, JETSON, SHARES, T4, catalogue, edge_node, gpu_slice
+from tests.contract.manifests import CATALOGUE, JETSON, SHARES, T4, catalogue, edge_node, gpu_slice, variant
 from tests.contract.site import Site, condition, eventually, verdict
 
 from littoral.api import group
+from littoral.api.edgenode import EdgeNodeSpec
 from littoral.controller.kinds import (
     CLAIMS,
     CONFIGMAPS,
@@ -106,7 +107,7 @@ async def test_what_is_deleted_leaves_nothing(site: Site) -> None:
 async def test_an_edge_node_is_discovered_and_made_again(site: Site) -> None:
     (node,) = await site.nodes("a")
     found = await site.get(EDGENODES, node)
-    assert found["spec"] == {} or set(found["spec"]) <= {"accelerators", "reserved", "cordoned"}
+    assert EdgeNodeSpec.model_validate(found["spec"]) == EdgeNodeSpec()
     assert found["status"]["accelerators"] == f"1 x {T4}"
     assert verdict(found, "Connected") == ("True", "NodeReady")
     await site.model("reader")
@@ -227,3 +228,21 @@ async def test_an_entry_of_the_catalogue_that_is_wrong_is_named_and_the_rest_is_
     finally:
         back = {"data": {"fresh.yaml": None, "wrong.yaml": None}}
         await site.client.patch(CONFIGMAPS, group.OPERATOR_NAMESPACE, where, back, uid=live["metadata"]["uid"])
+
+
+async def test_what_a_slice_was_drawn_from_is_noted_though_its_figures_are_the_same(site: Site) -> None:
+    """A stale note would let another catalogue choose another variant, which is the user's to ask for."""
+    (node,) = await site.nodes("a")
+    await site.model("reader")
+    await site.serves_on("reader", node)
+    before = (await site.by_node(SLICES, "reader"))[node]
+    measured = {**variant(), "latency": {"p99": "5ms"}}
+    await site.respec("reader", variants=[measured])
+
+    async def noted() -> None:
+        after = (await site.by_node(SLICES, "reader"))[node]
+        assert after["metadata"]["annotations"] != before["metadata"]["annotations"]
+        assert after["status"]["allocation"]["startedAt"] == before["status"]["allocation"]["startedAt"]
+
+    await eventually(noted)
+    await site.serves_on("reader", node)

@@ -6,6 +6,7 @@ resync's LISTs ─┘                                                        └
 """
 
 import asyncio
+import gc
 import logging
 import random
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
@@ -121,6 +122,7 @@ async def _work(
 
     await resync(client, store, queue, settings.namespace)
     store.synced = True
+    gc.freeze()  # what was listed mostly stays: the collector need not walk through it again and again
     queue.add(PLAN, Priority.HIGH)
     login = partial(transport.load, settings.kubeconfig, settings.context)
     watching = ready or asyncio.Event()

@@ -14,9 +14,11 @@ one key PLAN, on an immutable snapshot; what it decides is a value that the mode
 is planned at once, what follows within a short window together.
 """
 
+import gc
 import time
-from collections.abc import Iterable, Mapping
-from typing import Final
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Final, TypeVar
 
 from littoral.api import conditions, group
 from littoral.api.conditions import READY, STALLED, Finding, find
@@ -40,6 +42,9 @@ from littoral.placement.results import ModelPlan, Move, Plan
 from littoral.telemetry.events import EventRecorder, Subject
 from littoral.triton import revision
 from littoral.triton.status import View, status
+
+K = TypeVar("K")
+V = TypeVar("V")
 
 _PLAN_WINDOW: Final = 0.1
 """Seconds between two plans at least; grows with what a plan takes, so that planning never fills the loop."""
@@ -116,18 +121,19 @@ class Reconciler:
         if started < self._next_plan:
             return self._next_plan - started
         snapshot, again = self._snapshots.draw()
-        new = self._planner.plan(snapshot)
+        with _collector_paused():
+            new = self._planner.plan(snapshot)
         self._next_plan = time.monotonic() + max(_PLAN_WINDOW, _PLAN_SHARE * (time.monotonic() - started))
         old, self._plan = self._plan, new
         before, self._planned_for = self._planned_for, snapshot.models
         self._named = _members(snapshot.models)
         changed = {key for key, model in snapshot.models.items() if not same_for_planning(model, before.get(key))}
-        changed |= {key for key, mine in new.models.items() if mine != old.models.get(key)}
+        changed |= _differing(new.models, old.models)
         work = [Work("Model", *key) for key in changed]
         shared = old.groups.keys() | new.groups.keys()
         work += [Work("Group", *key) for key in shared if new.groups.get(key) != old.groups.get(key)]
-        work += [Work("Slice", *key) for key, mine in new.slices.items() if mine != old.slices.get(key)]
-        work += [Work("EdgeNode", "", name) for name, mine in new.nodes.items() if mine != old.nodes.get(name)]
+        work += [Work("Slice", *key) for key in _differing(new.slices, old.slices)]
+        work += [Work("EdgeNode", "", name) for name in _differing(new.nodes, old.nodes)]
         for item in work:
             self._queue.add(item, Priority.HIGH)
         return again
@@ -269,6 +275,21 @@ def _members(models: Mapping[Key, InferenceModel]) -> dict[Key, list[Key]]:
         if shared is not None and model.metadata.deletion_timestamp is None:
             found.setdefault(shared, []).append(key)
     return found
+
+
+def _differing(new: Mapping[K, V], old: Mapping[K, V]) -> set[K]:
+    """The keys of what is new or not as it was; what the planner left alone is the same object."""
+    return {key for key, value in new.items() if value is not (before := old.get(key)) and value != before}
+
+
+@contextmanager
+def _collector_paused() -> Iterator[None]:
+    """A plan makes many objects and few cycles: walking through the whole fleet meanwhile would take longer than it."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 def _subject(model: InferenceModel) -> Subject:

@@ -85,6 +85,7 @@ class Servers:
             *(self.release(owner.namespace, name) for name in plan.releases),
             *(self._vacate(tenant, name) for name in plan.vacated),
             *(self._slices.shown((owner.namespace, a.slice), a.lost) for a in here),
+            *(self._slices.noted((owner.namespace, a.slice), a) for a in mine),
         )
         replicas = self._replicas(tenant, plan, frozen)
         errors += await side_by_side(

@@ -112,6 +112,16 @@ class Slices:
         finally:
             self._store.forget(kinds.SLICES, key)
 
+    async def noted(self, key: Key, assignment: Assignment) -> None:
+        """Say what the slice's figures were drawn from, where that is new and the figures are not."""
+        existing = self.get(key)
+        if existing is None or assignment.blocked or assignment.request != existing.spec:
+            return
+        if existing.metadata.annotations.get(group.ANNOTATION_ASKED, "") == assignment.asked:
+            return
+        patch = {"metadata": {"annotations": {group.ANNOTATION_ASKED: assignment.asked}}}
+        await self._writer.patch(kinds.SLICES, key, patch, uid=existing.metadata.uid)
+
     async def shown(self, key: Key, lost: str) -> None:
         """Say on a replica's slice that its device has disappeared, or that it is there again."""
         existing = self.get(key)
