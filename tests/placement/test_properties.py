@@ -98,6 +98,10 @@ def placed(found: Plan) -> Counter[tuple[Key, str, str]]:
     return Counter((key, a.slice, a.node) for key, its in found.models.items() for a in its.assignments)
 
 
+def stuck(found: Plan) -> Counter[tuple[Key, str, str]]:
+    return Counter((key, a.slice, a.node) for key, its in found.models.items() for a in its.assignments if a.blocked)
+
+
 def gone(found: Plan) -> set[Key]:
     return {(key[0], name) for key, its in found.models.items() for name in (*its.releases, *its.vacated)}
 
@@ -114,7 +118,8 @@ def test_a_plan_that_is_carried_out_gives_itself_again(seed: int) -> None:
     for minute in range(10, 10 + ROUNDS):
         snapshot = apply(snapshot, found, minute=minute)
         again = plan(snapshot)
-        assert placed(found) <= placed(again), "a replica moved although nothing happened"
+        # One that cannot have its new figures where it is goes where they can be had, as soon as there is room.
+        assert placed(found) - placed(again) <= stuck(found), "a replica moved although nothing happened"
         assert gone(again) <= leaving(found), "what was to stay goes although nothing happened"
         found, before = again, found
     assert placed(found) == placed(before)

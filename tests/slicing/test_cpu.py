@@ -20,6 +20,11 @@ CASES: Table = {
         ("InsufficientMemory", "with 3072Mi free of 3073Mi needed"),
     ),
     "compute": (state(CPU, 0, 80), Request(1, 30), ("InsufficientCompute", "with 20% compute free of 30% needed")),
+    "no compute asked where more is granted than there is": (
+        state(CPU, 0, 120),
+        Request(1),
+        ("InsufficientCompute", "with more compute granted than there is"),
+    ),
     "isolation": (
         state(CPU),
         Request(1, 0, "Soft"),

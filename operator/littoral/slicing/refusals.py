@@ -47,7 +47,9 @@ def memory(free: int, request: Request) -> Refusal:
 
 
 def compute(free: int, request: Request) -> Refusal:
-    """Too little compute is left, percent of one device."""
+    """Too little compute is left, percent of one device; less than nothing where its capacity shrank."""
+    if not request.compute:
+        return Refusal("InsufficientCompute", "with more compute granted than there is")
     free = max(0, free)
     return Refusal(
         "InsufficientCompute",
