@@ -9,19 +9,18 @@ from collections.abc import Awaitable, Callable, Collection, Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from littoral.api import group as names
 from littoral.api.inferencemodel import InferenceModel
 from littoral.api.workload import PodFacts
 from littoral.controller import kinds
 from littoral.controller.endpoints import Endpoints
 from littoral.controller.kinds import Key
-from littoral.controller.model import Visit
+from littoral.controller.model import Visit, subject
 from littoral.controller.servers import Outcome, Servers
 from littoral.controller.store import Store
 from littoral.controller.writer import Writer, side_by_side
 from littoral.placement.groups import Group, serving, share, unit_key
 from littoral.placement.results import ModelPlan, Plan
-from littoral.telemetry.events import EventRecorder, Subject
+from littoral.telemetry.events import EventRecorder
 from littoral.triton import endpoints, revision, server_revision, service
 from littoral.triton.diagnosis import stands_for
 from littoral.triton.revision import Frozen
@@ -146,9 +145,7 @@ class Groups:
         why = server_revision.announcement(before.members if before is not None else {}, after.members)
         sentence = f"server {group.key[1]} on node {replica.assignment.node} restarts: {why}"
         for model in group.members:
-            meta = model.metadata
-            subject = Subject(names.API_VERSION, "InferenceModel", meta.namespace, meta.name, meta.uid)
-            self._events.record(subject, "Normal", "ServerRestarts", sentence)
+            self._events.record(subject(model), "Normal", "ServerRestarts", sentence)
 
     # What each model sees of it
 

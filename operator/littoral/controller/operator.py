@@ -153,7 +153,7 @@ def _reconciler(
         store,
         queue,
         writer,
-        models=Models(store, writer, servers),
+        models=Models(store, writer, servers, events),
         groups=Groups(store, writer, servers, events),
         nodes=EdgeNodes(store, queue, writer, catalogue=catalogue, refusal_grace=settings.refusal_grace),
         storage=storage,

@@ -20,14 +20,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final, TypeVar
 
-from littoral.api import conditions, group
+from littoral.api import conditions
 from littoral.api.conditions import READY, STALLED, Finding, find
 from littoral.api.inferencemodel import InferenceModel, InferenceModelStatus
 from littoral.controller import kinds
 from littoral.controller.edgenode import EdgeNodes
 from littoral.controller.groups import Groups
 from littoral.controller.kinds import Key
-from littoral.controller.model import Models, Visit
+from littoral.controller.model import Models, Visit, subject
 from littoral.controller.namespace import Storage
 from littoral.controller.reservation import Reservations
 from littoral.controller.snapshots import Snapshots
@@ -39,7 +39,7 @@ from littoral.controller.writer import Writer, status_patch
 from littoral.placement.groups import compose, group_of
 from littoral.placement.planner import Planner
 from littoral.placement.results import ModelPlan, Move, Plan
-from littoral.telemetry.events import EventRecorder, Subject
+from littoral.telemetry.events import EventRecorder
 from littoral.triton import revision
 from littoral.triton.status import View, status
 
@@ -240,7 +240,7 @@ class Reconciler:
         for move in plan.moves:
             if move not in told:
                 sentence = f"slice {move.slice} leaves node {move.node}: {move.cause}"
-                self._events.record(_subject(model), "Normal", "Moving", sentence)
+                self._events.record(subject(model), "Normal", "Moving", sentence)
 
     def _tell(self, model: InferenceModel, new: InferenceModelStatus) -> None:
         """An Event for what somebody may have to do something about, once for each transition."""
@@ -248,7 +248,7 @@ class Reconciler:
         if ready is None or ready.status == "True" or ready.reason in _PROGRESS:
             return
         if before is None or before.reason != ready.reason:
-            self._events.record(_subject(model), "Warning", ready.reason, ready.message)
+            self._events.record(subject(model), "Warning", ready.reason, ready.message)
 
     async def _unreadable(self, key: Key, model: Refused) -> float | None:
         """Say on the object, once for each of its states, what of it cannot be read."""
@@ -290,11 +290,6 @@ def _collector_paused() -> Iterator[None]:
         yield
     finally:
         gc.enable()
-
-
-def _subject(model: InferenceModel) -> Subject:
-    meta = model.metadata
-    return Subject(group.API_VERSION, "InferenceModel", meta.namespace, meta.name, meta.uid)
 
 
 def enqueue_all(queue: WorkQueue[Work], work: Iterable[Work], priority: Priority) -> None:
