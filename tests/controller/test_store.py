@@ -49,14 +49,14 @@ def slice_(version: int, *, allocation: Any = None, memory: str = "1Gi", ours: b
     return body("s1", version, meta=owned() if ours else None, spec={"memory": memory}, status=status, **more)
 
 
-def node(version: int, *, ready: str = "True", heartbeat: str = "1", **status: Any) -> Any:
+def node(version: int, *, ready: str = "True", heartbeat: str = "1", labels: Any = None, **status: Any) -> Any:
     condition = {"type": "Ready", "status": ready, "lastHeartbeatTime": heartbeat}
-    return body("a", version, namespace="", status={"conditions": [condition], **status})
+    return body("a", version, namespace="", meta={"labels": labels or {}}, status={"conditions": [condition], **status})
 
 
-def pod(version: int, *, grant: str = GRANT, ready: bool = False, **more: Any) -> Any:
+def pod(version: int, *, grant: str = GRANT, ready: bool = False, notes: Any = None, **more: Any) -> Any:
     labels = {group.LABEL_SLICE: "s1", group.LABEL_MODEL: "plate"}
-    meta = {"labels": labels, "annotations": {group.ANNOTATION_GRANT: grant}}
+    meta = {"labels": labels, "annotations": {group.ANNOTATION_GRANT: grant, **(notes or {})}}
     statuses = [{"name": group.SERVER_CONTAINER, "ready": ready, "state": {"running": {}}}]
     return body("p", version, meta=meta, status={"phase": "Running", "containerStatuses": statuses}, **more)
 
@@ -159,6 +159,7 @@ EXCLUSION = {
     "since": "2026-01-01T00:00:00Z",
     "until": "2026-01-01T00:01:00Z",
 }
+EXCLUDING = body("a", 1, namespace="", spec={}, status={"exclusions": [EXCLUSION]})
 OTHER_GRANT = GRANT.replace("1Gi", "8Gi")
 BOUND = [(kinds.SLICES, slice_(1, allocation=ALLOCATION))]
 CASES: dict[str, tuple[list[tuple[Any, Any]], Any, Any, set[Work]]] = {
@@ -180,6 +181,18 @@ CASES: dict[str, tuple[list[tuple[Any, Any]], Any, Any, set[Work]]] = {
         [*BOUND, (kinds.NODES, node(2, ready="False"))],
         kinds.NODES,
         node(5),
+        {PLAN, EDGE, MODEL},
+    ),
+    "a node is called by another address": (
+        [*BOUND, (kinds.NODES, node(2))],
+        kinds.NODES,
+        node(5, addresses=[{"type": "InternalIP", "address": "10.0.0.9"}]),
+        {PLAN, EDGE, MODEL},
+    ),
+    "a node is of another site": (
+        [*BOUND, (kinds.NODES, node(2))],
+        kinds.NODES,
+        node(5, labels={"topology.kubernetes.io/zone": "hall-2"}),
         {PLAN, EDGE, MODEL},
     ),
     "our status on a model": ([(kinds.MODELS, model(2))], kinds.MODELS, model(5, status={"url": "x"}), set()),
@@ -225,6 +238,18 @@ CASES: dict[str, tuple[list[tuple[Any, Any]], Any, Any, set[Work]]] = {
     ),
     "a pod that the scheduler refuses": ([*BOUND, (kinds.PODS, pod(2))], kinds.PODS, refused(5), {MODEL, EDGE}),
     "a pod that it refuses no longer": ([*BOUND, (kinds.PODS, refused(2))], kinds.PODS, pod(5), {MODEL, EDGE}),
+    "a pod that it refuses where something is excluded": (
+        [*BOUND, (kinds.EDGENODES, EXCLUDING), (kinds.PODS, pod(2))],
+        kinds.PODS,
+        refused(5),
+        {MODEL, EDGE, PLAN},
+    ),
+    "HAMi says which card a pod has": (
+        [*BOUND, (kinds.PODS, pod(2))],
+        kinds.PODS,
+        pod(5, notes={"hami.io/vgpu-devices-allocated": "GPU-1,NVIDIA,1024,25:;"}),
+        {MODEL, PLAN},
+    ),
     "a pod on a slice that a user wrote": (
         [(kinds.SLICES, slice_(1, allocation=ALLOCATION, ours=False))],
         kinds.PODS,

@@ -17,6 +17,7 @@ from littoral.controller.kinds import Key, LiveDeployment
 from littoral.controller.resource import Resource
 from littoral.controller.work import PLAN, Refused, Work
 from littoral.placement.groups import group_named, unit_key
+from littoral.triton.endpoints import ZONE
 from littoral.triton.rollout import same_grant
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def consequences(store: "Store", resource: Resource, key: Key, old: Any, new: An
     value = new if new is not None else old
     if resource == kinds.NODES:
         yield from (PLAN, Work("EdgeNode", "", key[1]))
-        if _ready(old) != _ready(new):
+        if _told(old) != _told(new):
             yield from _models_on(store, key[1])
     elif resource == kinds.EDGENODES:
         yield Work("EdgeNode", "", key[1])
@@ -74,8 +75,11 @@ def _pod_work(store: "Store", old: Any, new: Any) -> Iterator[Work]:
     elif pod.model:  # on a slice that a user wrote
         yield Work("Model", pod.namespace, pod.model)
     node = bound_to(owner) or ""
-    if _refused(old) != _refused(new) or _exclusions(store.get(kinds.EDGENODES, ("", node))):
+    excluded, turned = _exclusions(store.get(kinds.EDGENODES, ("", node))), _refused(old) != _refused(new)
+    if turned or excluded:
         yield Work("EdgeNode", "", node)
+    if (turned and excluded) or _reported(old) != _reported(new):
+        yield PLAN  # an exclusion that holds already drives out what is refused; a charge follows what is reported
     yield from _charge_work(store, pod, came_or_went=isinstance(old, PodFacts) != isinstance(new, PodFacts))
 
 
@@ -115,9 +119,11 @@ def _wish(model: InferenceModel) -> Any:
     return model.spec, meta.annotations, meta.labels, meta.deletion_timestamp
 
 
-def _ready(node: Any) -> str | None:
-    """Ready as the Node has it; an update waits both for a node that is offline and for one that is not ready."""
-    return node.ready if isinstance(node, NodeFacts) else None
+def _told(node: Any) -> Any:
+    """What visits read of a Node: an update waits both for one that is offline and for one that is not ready; its
+    address is in the status of models, its site in their EndpointSlices.
+    """
+    return (node.ready, node.address, node.labels.get(ZONE)) if isinstance(node, NodeFacts) else None
 
 
 def _spec(value: Any) -> Any:
@@ -142,6 +148,11 @@ def bound_to(value: Any) -> str | None:
 def _refused(pod: Any) -> Any:
     """What of a pod exclusions depend on."""
     return pod.refused_at if isinstance(pod, PodFacts) else None
+
+
+def _reported(pod: Any) -> Any:
+    """Which device a sharing mechanism says it really has."""
+    return pod.reported if isinstance(pod, PodFacts) else None
 
 
 def planning_inputs(model: Any) -> Any:
