@@ -29,8 +29,8 @@ profiles:
      labels: {nvidia.com/gpu.product: NVIDIA-A10}}
   - {name: l40, family: l40, memory: 48Gi, resources: [nvidia.com/gpu], sharing: [whole, hami], stacks: [{image: i}],
      labels: {nvidia.com/gpu.product: NVIDIA-L40}}
-  - {name: v100, family: v100, memory: 16Gi, resources: [nvidia.com/gpu], sharing: [whole, mps], stacks: [{image: i}],
-     labels: {nvidia.com/gpu.product: Tesla-V100}}
+  - {name: v100, family: v100, memory: 16Gi, resources: [nvidia.com/gpu], sharing: [whole, mps, runtime],
+     stacks: [{image: i}], labels: {nvidia.com/gpu.product: Tesla-V100}}
   - {name: t4-rack, family: t4, memory: 15Gi, resources: [nvidia.com/gpu], sharing: [counted], stacks: [{image: i}],
      labels: {nvidia.com/gpu.product: Tesla-T4, rack: mec}}
   - name: orin

@@ -5,7 +5,10 @@ import re
 import pytest
 
 from littoral.accelerators.catalogue import load
+from littoral.accelerators.discovery import discover
 from littoral.accelerators.profile import Profile, Stack
+from littoral.api.edgenode import EdgeNodeSpec
+from littoral.api.workload import NodeFacts
 from littoral.slicing.registry import PROVIDERS
 
 PROFILES = list(load().profiles.values())
@@ -217,6 +220,30 @@ MINDCLUSTER = "MindCluster's list has the 310P and the 910, not"
 )
 def test_what_the_hardware_cannot_do_has_its_reason(names: list[str], mechanism: str, sentence: str) -> None:
     assert {profile(name).unsupported.get(mechanism) for name in names} == {sentence}  # type: ignore[call-overload]
+
+
+@pytest.mark.parametrize(
+    ("resource", "chip", "concluded"),
+    [
+        ("Ascend910", "910A", "ascend-910a"),
+        ("Ascend910", "910B2", "ascend-910b2"),
+        ("Ascend910", "910B4", "ascend-910b4"),
+        ("Ascend910", "910B4-1", ""),  # twice the memory of the 910B4
+        ("Ascend910", "Ascend910", ""),  # a 910C
+        ("Ascend310P", "310P3", "ascend-310p"),
+        ("Ascend310P", "310P1", ""),  # Atlas 200I SoC A1
+        ("Ascend310", "310", "ascend-310"),
+        ("Ascend310", "310B4", ""),  # which board it is no label tells
+    ],
+)
+def test_an_ascend_is_known_by_the_name_of_its_chip_and_an_unknown_one_for_no_other(
+    resource: str, chip: str, concluded: str
+) -> None:
+    name = f"huawei.com/{resource}"
+    node = NodeFacts("n", labels={"node.kubernetes.io/npu.chip.name": chip}, memory=8192, resources={name: 1})
+    found = discover(node, EdgeNodeSpec(), load())
+    assert [device.profile.name for device in found.devices] == [*filter(None, [concluded]), "cpu"]
+    assert found.findings[0].reason == ("Discovered" if concluded else "AmbiguousDevice")
 
 
 TEMPLATES = {

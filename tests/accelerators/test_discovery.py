@@ -172,6 +172,27 @@ class TestContradictions:
             "spec.accelerators declares 1 x t4, but the Node label nvidia.com/gpu.count says 2: correct `count`",
         )
 
+    @pytest.mark.parametrize(
+        ("replicas", "units", "says"),
+        [
+            ("1", 2, "1 x t4, but the Node advertises 2"),  # a card of another kind: the labels tell of one alone
+            ("1", 4, "1 x t4, but the Node advertises 4"),  # it is shared now, and the labels are behind
+            ("4", 8, "1 x t4, in 4 shares each, but the Node advertises 8"),
+        ],
+    )
+    def test_more_units_than_the_labels_explain(self, replicas: str, units: int, says: str) -> None:
+        node = facts({**PRODUCT, "nvidia.com/gpu.count": "1", "nvidia.com/gpu.replicas": replicas}, {GPU: units})
+        assert accelerator(node).units == 0
+        assert reason(node) == (
+            "False",
+            "UnlikeDevices",
+            (
+                f"the Node label nvidia.com/gpu.count says {says} of nvidia.com/gpu, so a pod may get another device: "
+                "see that the node's cards are of one kind, of which alone gpu-feature-discovery tells, and that its "
+                "configuration is the device plugin's"
+            ),
+        )
+
     def test_unlike_devices_under_one_name(self) -> None:
         spec = {"accelerators": [{"profile": "t4"}, {"profile": "a10"}]}
         node = facts(units={GPU: 2})

@@ -109,12 +109,26 @@ class TestRuntime:
             (facts(), declared("orin", mode="time-slicing")),
             (facts(), declared("orin", replicas=4)),
             (facts(), declared("t4")),
+            # feature discovery is there, and the device plugin that it comes with has not registered yet
+            (facts({"nvidia.com/gpu.product": "Tesla-V100", "nvidia.com/gpu.count": "1"}), {}),
+            (facts({"nvidia.com/gpu.product": "Tesla-V100", "nvidia.com/gpu.count": "1"}), declared("v100")),
         ],
     )
     def test_is_not_concluded_where_a_plugin_is_meant(self, node: NodeFacts, spec: dict[str, Any]) -> None:
         assert accelerator(node, **spec).units == 0
         assert accelerator(node, **spec).resource == GPU
         assert reason(node, **spec)[1] == "ResourceMissing"
+
+    @pytest.mark.parametrize(
+        ("node", "spec"),
+        [
+            (facts({"littoral.dev/profile": "v100"}), {}),
+            (facts({"nvidia.com/gpu.product": "Tesla-V100"}), declared("v100", mode="runtime")),
+            (facts({"nvidia.com/gpu.product": "Orin"}), declared("orin")),
+        ],
+    )
+    def test_is_for_a_card_as_well_where_somebody_says_so(self, node: NodeFacts, spec: dict[str, Any]) -> None:
+        assert (accelerator(node, **spec).provider, reason(node, **spec)[0]) == ("runtime", "True")
 
     def test_is_for_one_device(self) -> None:
         device = accelerator(facts(), **declared("orin", 2))

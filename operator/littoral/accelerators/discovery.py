@@ -117,10 +117,15 @@ def _hami_may(claim: Claim, inquiry: Inquiry) -> bool:
 
 
 def _without_plugin(claim: Claim, inquiry: Inquiry) -> bool:
-    """Whether the device is given by the runtime for all that is known: nobody cuts it, and no plugin counts it."""
-    its = claim.profile
-    counted = any(resource in inquiry.node.resources for resource in its.resources)
-    return claim.mode is None and not claim.shares and "runtime" in its.sharing and not counted
+    """Whether the device is given by the runtime for all that is known: nobody cuts it, and no plugin counts it.
+
+    A card that gpu-feature-discovery has labelled has NVIDIA's device plugin, of which it is a part: one that has
+    not registered yet, as on a node that has just joined.
+    """
+    its, node = claim.profile, inquiry.node
+    counted = any(resource in node.resources for resource in its.resources)
+    awaited = labels.PRODUCT in node.labels and labels.nvidia(its) and not its.unified
+    return claim.mode is None and not claim.shares and "runtime" in its.sharing and not counted and not awaited
 
 
 def _by_runtime(claim: Claim, inquiry: Inquiry) -> Device:

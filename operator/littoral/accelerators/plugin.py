@@ -102,6 +102,15 @@ def _units(claim: Claim, count: int, shares: int, inquiry: Inquiry, *, contradic
                 f"of {resource}, but the Node advertises {there}",
                 "correct `count` and `sharing.replicas`, or the device plugin's configuration",
             )
+    elif claim.count and not claim.declared and there > expected:
+        cut = f", in {shares} shares each" if shares > 1 else ""
+        inquiry.problem(
+            "UnlikeDevices",
+            f"the Node label nvidia.com/gpu.count says {count} x {profile.name}{cut}, but the Node advertises {there} "
+            f"of {resource}, so a pod may get another device: see that the node's cards are of one kind, of which "
+            "alone gpu-feature-discovery tells, and that its configuration is the device plugin's",
+        )
+        return 0
     if there > expected and count > 1:
         return 0  # more units than shares: two of them may lie on one device, and nobody says which
     return min(expected, there)
