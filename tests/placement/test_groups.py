@@ -225,6 +225,21 @@ def test_who_joins_leaves_the_servers_of_its_own() -> None:
     assert plan(mismatched).models["ns", "b"].releases == ()
 
 
+@pytest.mark.parametrize(
+    ("serving", "sentence"),
+    [
+        ({"network": "HostPort"}, "with port 8000 in use"),
+        ({"resources": {"cpu": "3"}}, "with 2 cores free of 3 needed"),
+    ],
+)
+def test_what_a_shared_server_has_of_its_machine_is_nobody_elses(serving: dict[str, Any], sentence: str) -> None:
+    snapshot = world([t4("n")], [member(name, memory="256Mi", serving=serving) for name in "ab"])
+    snapshot = carried_out(snapshot, plan(snapshot))
+    late = model("z", created=999, serving=serving)
+    found = plan(replace(snapshot, models={**snapshot.models, ("ns", "z"): late})).models["ns", "z"]
+    assert found.message == f"1 of 1 waiting: 1 node: 1 {sentence}"
+
+
 def test_the_same_group_of_another_namespace_is_another() -> None:
     made = plan(world([t4("n")], [member("a"), member("b", namespace="other")]))
     assert set(made.groups) == {("ns", "vision"), ("other", "vision")}

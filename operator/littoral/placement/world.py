@@ -226,11 +226,20 @@ class World:
         allocation = None if slice_ is None else self.allocation(slice_)
         if slice_ is not None and allocation is not None and allocation.node == node.name:
             claimant = claims.claimant(slice_, self.workloads.deployment(key))
-            if claimant is not None:
+            unit = _owner(slice_)[0]
+            if unit is not None and group_named(unit[1]) is not None:
+                node.host.hold(key, claims.of_group(slice_, allocation, unit, self._members(slice_)))
+            elif claimant is not None:
                 node.host.hold(key, claims.of_slice(slice_, allocation, self.snapshot.models.get(claimant)))
         for pod in self.workloads.pods(key):
             if pod.grant is not None and pod.grant.node == node.name:
                 node.host.hold(key, claims.of_pod(pod.grant))
+
+    def _members(self, slice_: GPUSlice) -> list[InferenceModel]:
+        """The models for which a group's slice is, those that have left it meanwhile excepted."""
+        namespace, shared = slice_.metadata.namespace, slice_.metadata.labels.get(LABEL_GROUP, "")
+        owners = (self.snapshot.models.get((namespace, each["name"])) for each in _models(slice_))
+        return [model for model in owners if model is not None and group_of(model) == (namespace, shared)]
 
     def _adopt(self, key: Key) -> Allocation | None:
         """The allocation of a slice whose status was lost, from its workloads: a pod's grant, else its Deployment's.
