@@ -166,6 +166,8 @@ def test_devices_without_a_published_figure_have_none() -> None:
         ("jetson-agx-orin-64gb", "15W", (), 4),
         ("jetson-orin-nx-16gb", "25W", (100,), None),
         ("jetson-orin-nx-16gb", "MAXN_SUPER", (157,), None),
+        ("jetson-orin-nx-16gb", "40W", (), None),
+        ("jetson-orin-nano-8gb", "25W", (), None),
         ("jetson-orin-nano-8gb", "MAXN_SUPER", (67,), None),
         ("jetson-xavier-nx-8gb", "MODE_10W_DESKTOP", (), 4),
         ("jetson-nano", "5W", (), 2),
