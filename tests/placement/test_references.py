@@ -176,6 +176,28 @@ class TestLeaving:
         after = the(apply(snapshot, plan(snapshot)))
         assert (after.leaving, after.releases) == ((), (own[1],))
 
+    def test_into_a_group_it_goes_as_all_that_the_model_had_before(self) -> None:
+        snapshot = self.serving()
+        own = snapshot.models[KEY].spec
+        spec = own.model_copy(update={"slice_ref": None, "server": own.server.model_copy(update={"group": "vision"})})
+        joined = {KEY: snapshot.models[KEY].model_copy(update={"spec": spec})}
+        found = the(replace(snapshot, models=joined))
+        assert (found.vacated, [move.slice for move in found.moves]) == (("mine",), ["mine"])
+
+    @pytest.mark.parametrize(("ready", "held", "vacated"), [("True", (), ("mine",)), ("Unknown", ("mine",), ())])
+    def test_it_goes_though_somebody_has_deleted_the_slice_under_it(
+        self, ready: Any, held: tuple[str, ...], vacated: tuple[str, ...]
+    ) -> None:
+        snapshot = self.serving()
+        alone = {MINE: replace(snapshot.deployments[MINE], models=True)}
+        snapshot = replace(
+            snapshot, slices={}, deployments=alone, nodes={"a": replace(snapshot.nodes["a"], ready=ready)}
+        )
+        assert the(snapshot).message.endswith("there is no GPUSlice mine in the namespace ns")
+        assert the(snapshot).vacated == ()  # what serves goes on while its model wants it there
+        unwanted = replace(snapshot, models={KEY: model("m", accelerators=["cpu"], slice_ref="mine", replicas=0)})
+        assert (the(unwanted).held, the(unwanted).leaving, the(unwanted).vacated) == (held, (), vacated)
+
     def test_a_model_that_is_no_more_leaves_the_slice_as_it_was(self) -> None:
         before = self.serving()
         found = plan(replace(before, models={}))

@@ -130,4 +130,8 @@ class DeploymentFacts:
     grant: Allocation | None
     previous: str = ""
     """The last revision that answered here, if any did; another than the present one while that is on trial."""
+    refused: str = ""
+    """Why its pods may not even be made (a quota, the namespace's Pod Security level), in the API server's words."""
     deleting: bool = False
+    models: bool = False
+    """The model owns it, for its slice is a user's; all others go with their slices."""

@@ -126,10 +126,10 @@ class Groups:
 
     def _former(self, group: Group, plan: Plan) -> list[Awaitable[Any]]:
         """What its models had before they joined goes."""
+        former = [(model.metadata.key, plan.models[model.metadata.key]) for model in group.members]
         return [
-            self._servers.release(group.key[0], name)
-            for model in group.members
-            for name in plan.models[model.metadata.key].releases
+            *(self._servers.release(key[0], name) for key, its in former for name in its.releases),
+            *(self._servers.vacate(key, name) for key, its in former for name in its.vacated),
         ]
 
     def _connected(self, node: str) -> bool:

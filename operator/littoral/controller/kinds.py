@@ -225,6 +225,7 @@ def _refused_at(status: Body, scheduled: Body) -> datetime | None:
 def _deployment(body: Body) -> LiveDeployment:
     meta = _unversioned(body)
     template = (body["spec"]["template"].get("metadata") or {}).get("annotations") or {}
+    conditions = (body.get("status") or {}).get("conditions") or ()
     return LiveDeployment(
         metadata=meta,
         packed=pack(body),
@@ -237,7 +238,9 @@ def _deployment(body: Body) -> LiveDeployment:
             revision=meta.labels.get(group.LABEL_REVISION, ""),
             grant=parse_grant(template),
             previous=meta.annotations.get(group.ANNOTATION_PREVIOUS, ""),
+            refused=next((c.get("message", "") for c in conditions if c["type"] == "ReplicaFailure"), ""),
             deleting=meta.deletion_timestamp is not None,
+            models=meta.owner("InferenceModel") is not None,
         ),
     )
 

@@ -83,7 +83,7 @@ class Servers:
         errors += await side_by_side(*self._writes(tenant, replicas, decision, frozen, announce), *beside())
         errors += await side_by_side(
             *(self.release(owner.namespace, name) for name in plan.releases),
-            *(self._vacate(tenant, name) for name in plan.vacated),
+            *(self.vacate(owner.key, name) for name in plan.vacated),
             *(self._slices.shown((owner.namespace, a.slice), a.lost) for a in here),
             *(self._slices.noted((owner.namespace, a.slice), a) for a in mine),
         )
@@ -216,13 +216,14 @@ class Servers:
         if not may_run or retired or self._connected(node):
             await self._slices.release(existing)
 
-    async def _vacate(self, tenant: Tenant, name: str) -> None:
+    async def vacate(self, model: kinds.Key, name: str) -> None:
         """Take the model's Deployment off a slice that is its user's, unless the node is offline."""
-        key = (tenant.owner.namespace, name)
+        key = (model[0], name)
         live, bound = self._store.get(kinds.DEPLOYMENTS, key), self._slices.get(key)
-        if not isinstance(live, LiveDeployment) or (key[0], live.facts.model) != tenant.owner.key:
+        if not isinstance(live, LiveDeployment) or (key[0], live.facts.model) != model:
             return
-        allocation = live.facts.grant if bound is None else bound.status.allocation
+        # It is where it was pinned to, which need not be where the slice is bound by now.
+        allocation = live.facts.grant or (None if bound is None else bound.status.allocation)
         if allocation is None or self._connected(allocation.node):
             await self._writer.delete(kinds.DEPLOYMENTS, key, uid=live.metadata.uid)
 

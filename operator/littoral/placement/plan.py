@@ -128,6 +128,7 @@ def _shares(world: World, group: Group, its: ModelPlan) -> dict[Key, ModelPlan]:
     for key, mine in shares(group, its).items():
         model = world.snapshot.models[key]
         before = Triage() if key in group.mismatched else joined(world, model)  # what it has serves on until it can
+        before.dismiss(0)
         found[key] = replace(
             mine,
             releases=tuple(sorted(before.released)),
@@ -173,7 +174,7 @@ def _refer(world: World, drafts: Iterable[Draft], slices: dict[Key, SlicePlan]) 
             draft.barred = found
             slice_, deployment = world.snapshot.slices.get(key), world.workloads.deployment(key)
             if slice_ is not None and deployment is not None and deployment.model == model[1]:
-                quit_reservation(world, slice_, draft.model, draft.triage, found.message)
+                quit_reservation(world, deployment, draft.model, draft.triage, found.message)
             continue
         draft.assignments[key[1]] = found
         if world.workloads.ready(key, model[1]):

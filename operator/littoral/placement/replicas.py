@@ -37,10 +37,11 @@ def seniority(metadata: Metadata) -> tuple[datetime, Key]:
     return metadata.creation_timestamp or _NEVER, metadata.key
 
 
-def age(slice_: GPUSlice, allocation: Allocation | None) -> datetime:
+def age(slice_: GPUSlice | None, allocation: Allocation | None) -> datetime:
     """When it was bound, else made; what has no time is the youngest."""
     bound = allocation.bound_at if allocation is not None else None
-    return bound or slice_.metadata.creation_timestamp or _NEVER
+    made = slice_.metadata.creation_timestamp if slice_ is not None else None
+    return bound or made or _NEVER
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from littoral.accelerators.profile import Platform
 from littoral.api.gpuslice import Allocation, GPUSlice
 from littoral.api.group import ANNOTATION_ASKED
 from littoral.api.inferencemodel import InferenceModel
+from littoral.api.workload import DeploymentFacts
 from littoral.placement.claims import of_pod
 from littoral.placement.filters import STAY, Ask
 from littoral.placement.lost import lost
@@ -134,14 +135,19 @@ def _quit_reservations(world: World, model: InferenceModel, sorted_out: Triage) 
     cause = f"spec.sliceRef names {named}" if named else "spec.sliceRef names it no longer"
     for deployment in world.workloads.deployments_of((namespace, name)):
         slice_ = world.snapshot.slices.get((namespace, deployment.slice))
-        reserved = slice_ is not None and slice_.metadata.owner("InferenceModel") is None
-        if slice_ is not None and reserved and deployment.slice != named and not deployment.deleting:
-            quit_reservation(world, slice_, model, sorted_out, cause)
+        # Its user may have deleted the slice: what stood on it is the model's own, and nobody's else to take away.
+        reserved = deployment.models if slice_ is None else slice_.metadata.owner("InferenceModel") is None
+        if reserved and deployment.slice != named and not deployment.deleting:
+            quit_reservation(world, deployment, model, sorted_out, cause)
 
 
-def quit_reservation(world: World, slice_: GPUSlice, model: InferenceModel, sorted_out: Triage, cause: str) -> None:
+def quit_reservation(
+    world: World, deployment: DeploymentFacts, model: InferenceModel, sorted_out: Triage, cause: str
+) -> None:
     """The model is to leave this slice: when another has started, at once if it never did, later if nobody can tell."""
-    key, allocation = slice_.metadata.key, world.allocation(slice_)
+    key = (deployment.namespace, deployment.slice)
+    slice_ = world.snapshot.slices.get(key)
+    allocation = deployment.grant if slice_ is None else world.allocation(slice_)
     move = Move(key[1], "" if allocation is None else allocation.node, cause)
     served = world.workloads.ready(key, model.metadata.name)
     if allocation is not None and world.node(allocation.node).presence == "Offline":
