@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 from tests.cli.manifests import run
 
+from rig import cluster, states
 from rig.controlplane import ControlPlane
-from rig.operator import Kubectl
+from rig.operator import Kubectl, install
+from rig.progress import to_stderr
 
 pytestmark = pytest.mark.contract
 
@@ -21,14 +23,18 @@ ASKED = ("explain", "im/vlm", "-n", "plant", "-o", "json")
 
 
 @pytest.fixture(scope="module")
-def kubectl(control_plane: ControlPlane, crds: None) -> Iterator[Kubectl]:
-    """A cluster with the fleet in it, its machines Ready; without the operator."""
-    kubectl = Kubectl(control_plane.kubeconfig)
-    kubectl("apply", "--server-side", "--validate=strict", "-f", str(FLEET))
-    for node in kubectl("get", "nodes", "-o", "name").split():
-        kubectl("patch", node, "--subresource=status", "--type=merge", "-p", json.dumps(READY))
-    yield kubectl
-    kubectl("delete", "-f", str(FLEET), "--wait=false")
+def kubectl(reaped: None) -> Iterator[Kubectl]:
+    """A cluster with the fleet in it, its machines Ready, and nothing that others left; without the operator."""
+    plane = ControlPlane(states.make())
+    try:
+        plane.start(to_stderr, installed=lambda: install(Kubectl(plane.kubeconfig)))
+        kubectl = Kubectl(plane.kubeconfig)
+        kubectl("apply", "--server-side", "--validate=strict", "-f", str(FLEET))
+        for node in kubectl("get", "nodes", "-o", "name").split():
+            kubectl("patch", node, "--subresource=status", "--type=merge", "-p", json.dumps(READY))
+        yield kubectl
+    finally:
+        cluster.down(plane.state)
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from tests.contract.kubelet import State, fetch_failed, load_failed, of
 from tests.contract.manifests import variant
 from tests.contract.site import Site, condition, eventually, verdict
 
-from littoral.controller.kinds import EDGENODES, MODELS
+from littoral.controller.kinds import EDGENODES, MODELS, NAMESPACES
 from littoral.modelstore.errors import REASONS
 
 pytestmark = [pytest.mark.contract, pytest.mark.usefixtures("operator")]
@@ -102,3 +102,17 @@ async def test_a_model_that_no_node_can_take(site: Site, spec: dict[str, object]
     assert verdict(body, "Placed") == ("False", reason)
     assert condition(body, "Stalled") == {}
     assert (await site.get(MODELS, "bad"))["status"]["replicas"] == 0
+
+
+async def test_a_pod_that_the_namespace_forbids(site: Site) -> None:
+    """Ports of the node are no business of a namespace at the level `baseline`."""
+    await site.nodes("a")
+    level = {"metadata": {"labels": {"pod-security.kubernetes.io/enforce": "baseline"}}}
+    await site.patch(NAMESPACES, site.namespace, level)
+    await site.model(
+        "camera", serving={"network": "HostPort", "ports": {"http": 18000, "grpc": 18001, "metrics": 18002}}
+    )
+    body = await site.says("camera", "False", "PodForbidden")
+    assert "violates PodSecurity" in condition(body, "Ready")["message"]
+    await site.respec("camera", serving={"network": "Pod"})
+    await site.ready("camera")

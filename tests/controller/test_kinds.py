@@ -140,14 +140,19 @@ def test_a_deployment_keeps_what_is_written_of_it_and_not_what_it_reports() -> N
             "annotations": {group.ANNOTATION_PREVIOUS: "plate-0"},
         },
         "spec": {"replicas": 1, "template": {"metadata": {"annotations": {group.ANNOTATION_GRANT: GRANT}}}},
-        "status": {"readyReplicas": 1},
+        "status": {
+            "readyReplicas": 1,
+            "conditions": [{"type": "ReplicaFailure", "status": "True", "message": "exceeded quota: pods=1"}],
+        },
     }
     live = PROJECT[kinds.DEPLOYMENTS](body)
     assert isinstance(live, LiveDeployment)
     assert (live.facts.model, live.facts.revision, live.facts.previous) == ("plate", "plate-1", "plate-0")
+    assert live.facts.refused == "exceeded quota: pods=1"
     assert live.live["spec"] == body["spec"]
     assert set(live.live["metadata"]) == set(body["metadata"]) - {"managedFields", "resourceVersion"}
-    later = {**body, "metadata": {**body["metadata"], "resourceVersion": "6"}, "status": {}}
+    reports = {**body["status"], "readyReplicas": 0}
+    later = {**body, "metadata": {**body["metadata"], "resourceVersion": "6"}, "status": reports}
     assert PROJECT[kinds.DEPLOYMENTS](later) == live
     assert isinstance(PROJECT[kinds.SERVICES](body), Child)
 

@@ -285,3 +285,19 @@ def test_a_variant_built_for_it_runs_on_a_vnpu() -> None:
     whole = node("a", labels={"littoral.dev/profile": "emulated-npu"}, resources={"example.com/chip": 1})
     plain = {**om, "virtualNPU": False}
     assert the(world([whole], [model("m", variants=[plain], serving={"image": "mine"})])).waiting == 0
+
+
+@pytest.mark.parametrize(
+    ("shares", "at", "compute", "said"),
+    [
+        (4, 25, 25, "; its latency was measured at 25%, which counted does not hold it to"),
+        (4, 10, 25, "; its latency was measured at 10%, which counted does not hold it to"),
+        (1, 25, 25, "; its latency was measured at 25% and it has 100%"),
+        (1, 100, 25, ""),
+    ],
+)
+def test_a_latency_measured_at_another_share_is_no_secret(shares: int, at: int, compute: int, said: str) -> None:
+    measured = {"name": "x", "accelerators": ["t4"], "latency": {"p99": "5ms", "atCompute": at}}
+    asked = model("m", memory="100Mi", compute=compute, variants=[measured], maxLatency="30ms")
+    (replica,) = the(world([t4("a", shares=shares)], [asked])).assignments
+    assert replica.why == f"first variant for emulated-t4 (family t4){said}"

@@ -225,7 +225,7 @@ REFUSALS: dict[str, tuple[list[NodeFacts], dict[str, Any], dict[str, Any], str, 
         {},
         {},
         "NoCapacity",
-        "1 node: 1 without usable nvidia.com/gpu",
+        "1 node: 1 without usable nvidia.com/gpu (its EdgeNode says why)",
     ),
 }
 

@@ -44,7 +44,7 @@ CASES: Table = {
     "not advertised": (
         state(device("counted", shares=2, units=0)),
         Request(1),
-        ("NoCapacity", "without usable nvidia.com/gpu"),
+        ("NoCapacity", "without usable nvidia.com/gpu (its EdgeNode says why)"),
     ),
     "not isolated": (
         state(HALVES),

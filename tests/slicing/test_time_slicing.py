@@ -43,7 +43,7 @@ CASES: Table = {
     "the plugin advertises none": (
         state(device("time-slicing", shares=4, units=0)),
         Request(1),
-        ("NoCapacity", "without usable nvidia.com/gpu"),
+        ("NoCapacity", "without usable nvidia.com/gpu (its EdgeNode says why)"),
     ),
     "isolation": (
         state(ONE),

@@ -108,7 +108,7 @@ CASES: Table = {
     "the plugin advertises none at all": (
         state(chips(vir01=0, vir02=0)),
         Request(1),
-        ("NoCapacity", "without usable partitions of its ascend-310p"),
+        ("NoCapacity", "without usable partitions of its ascend-310p (its EdgeNode says why)"),
     ),
     "more memory than any": (
         state(CHIP),

@@ -30,7 +30,7 @@ CASES: Table = {
     "not advertised": (
         state(device("whole", units=0)),
         Request(1),
-        ("NoCapacity", "without usable nvidia.com/gpu"),
+        ("NoCapacity", "without usable nvidia.com/gpu (its EdgeNode says why)"),
     ),
     "node memory is no wall": (
         state(ORIN),

@@ -191,3 +191,10 @@ class TestASharedServer:
 
     def test_a_reason_that_nobody_knows_is_none(self) -> None:
         assert diagnose(self.pod(FailedModel("c", "Boo", "!")), ("c",)).reason == "FetchFailed"
+
+
+def test_a_pod_that_may_not_be_made_is_told_in_the_api_servers_words() -> None:
+    forbidden = 'pods "plate-1" is forbidden: violates PodSecurity "baseline:latest": hostPort'
+    seen = diagnose(None, refused=forbidden)
+    assert (seen.reason, seen.message, seen.terminal) == ("PodForbidden", forbidden, False)
+    assert diagnose(POD, refused=forbidden).reason == "Serving"

@@ -158,7 +158,7 @@ class Placement(ApiModel):
         str,
         Field(
             max_length=253,
-            description="PriorityClass of its pods; who has the higher value is placed first. Nothing is preempted.",
+            description="PriorityClass of its pods; the higher value is placed first. Littoral preempts nothing.",
         ),
     ] = ""
 

@@ -67,6 +67,10 @@ def runs_on_vnpu(want: Want, _: Demand, platform: Platform, provider: str) -> Re
     )
 
 
+_NO_BOUND: Final = frozenset({"time-slicing", "counted", "runtime", "share-dev-count"})
+"""Mechanisms that keep nobody to a share of compute: neighbours may take more, and the latency is then another."""
+
+
 def is_quick(want: Want, asked: Demand, _: Platform, provider: str) -> Refusal | None:
     """The latency as measured, at no more compute than is had here. Nothing is scaled: a share bounds no latency."""
     if asked.max_latency is None:
@@ -77,13 +81,29 @@ def is_quick(want: Want, asked: Demand, _: Platform, provider: str) -> Refusal |
         return Refusal("LatencyUnknown", f"without a measured latency of variant {want.name}, {needed}")
     if measured.p99 > asked.max_latency:
         return Refusal("TooSlow", f"with {_milliseconds(measured.p99)} measured of variant {want.name}, {needed}")
-    had = 100 if provider == "whole" else want.compute
+    had = _had(want, provider)
     if measured.at_compute > had:
         return Refusal(
             "LatencyUnproven",
             f"without a fitting latency of variant {want.name}: measured at {measured.at_compute}%, {had}% asked",
         )
     return None
+
+
+def doubt(want: Want, asked: Demand, provider: str) -> str:
+    """What is to be known of a latency that is_quick accepts; empty where it was measured as it is had here."""
+    if asked.max_latency is None or want.latency is None:
+        return ""
+    if provider in _NO_BOUND:
+        return f"; its latency was measured at {want.latency.at_compute}%, which {provider} does not hold it to"
+    if want.latency.at_compute != (had := _had(want, provider)):
+        return f"; its latency was measured at {want.latency.at_compute}% and it has {had}%"
+    return ""
+
+
+def _had(want: Want, provider: str) -> int:
+    """Percent of the device that a replica has."""
+    return 100 if provider == "whole" else want.compute
 
 
 def _milliseconds(seconds: Decimal) -> str:

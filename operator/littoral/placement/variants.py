@@ -11,7 +11,7 @@ from littoral.accelerators.profile import Platform, Profile
 from littoral.api.gpuslice import GPUSliceSpec
 from littoral.api.quantity import from_mib
 from littoral.placement.results import LeftOut, Served
-from littoral.placement.servable import unservable
+from littoral.placement.servable import doubt, unservable
 from littoral.placement.wants import Demand, Want, digest
 from littoral.slicing.provider import Refusal, Request
 
@@ -47,7 +47,7 @@ def choose(asked: Demand, platform: Platform, provider: str) -> Choice | Refusal
             continue
         refused = unservable(want, asked, platform, provider)
         if refused is None:
-            return _choice(asked, index, want, profile)
+            return _choice(asked, index, want, profile, provider)
         refusal = refusal or refused
     return refusal or Refusal("NoVariant", f"without a variant for {profile.name}")
 
@@ -61,11 +61,11 @@ def revisit(asked: Demand, platform: Platform, provider: str, note: str) -> Choi
     if then == digest(asked):
         for index, want in enumerate(asked.wants):
             if want.name == name:
-                return _choice(asked, index, want, platform.profile)
+                return _choice(asked, index, want, platform.profile, provider)
     return choose(asked, platform, provider)
 
 
-def _choice(asked: Demand, index: int, want: Want, profile: Profile) -> Choice:
+def _choice(asked: Demand, index: int, want: Want, profile: Profile, provider: str) -> Choice:
     overhead = profile.overhead_mib if want.format else 0
     spec = GPUSliceSpec(
         memory=from_mib(want.memory + overhead),
@@ -76,6 +76,7 @@ def _choice(asked: Demand, index: int, want: Want, profile: Profile) -> Choice:
     why = f"{_ordinal(index)} variant for {profile.name}"
     if profile.family != profile.name:
         why += f" (family {profile.family})"
+    why += doubt(want, asked, provider)
     request = Request(want.memory + overhead, want.compute, want.isolation)
     return Choice(index, want.name, why, f"{want.name}/{digest(asked)}", spec, request, want.size)
 

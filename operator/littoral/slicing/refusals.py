@@ -20,7 +20,7 @@ def unusable(device: Device) -> Refusal | None:
     """The node hands out no unit of the resource at all; the EdgeNode's condition CapacityKnown says why."""
     if device.resource is None or device.units > 0:
         return None
-    return Refusal("NoCapacity", f"without usable {device.resource}")
+    return Refusal("NoCapacity", f"without usable {device.resource} (its EdgeNode says why)")
 
 
 def unsupported(device: Device) -> Refusal | None:

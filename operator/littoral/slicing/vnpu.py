@@ -61,7 +61,9 @@ class Vnpu:
         if partitions is None:
             return Refusal("NoCapacity", f"whose {device.profile.name} has no partition templates in the catalogue")
         if device.templates and not any(device.templates.values()):
-            return Refusal("NoCapacity", f"without usable partitions of its {device.profile.name}")
+            return Refusal(
+                "NoCapacity", f"without usable partitions of its {device.profile.name} (its EdgeNode says why)"
+            )
         covering = [each for each in _ascending(partitions) if _covers(each, partitions, request)]
         if not covering:
             return _too_large(device, partitions, request)

@@ -52,8 +52,13 @@ def triton_sentence(log: str) -> str:
     return lines[-1].strip()[:1024] if lines else "Triton said nothing"
 
 
-def diagnose(pod: PodFacts | None, models: Sequence[str] = ()) -> Diagnosis:
-    """What is known of a replica from its pod; of a shared server, of these models on it."""
+def diagnose(pod: PodFacts | None, models: Sequence[str] = (), refused: str = "") -> Diagnosis:
+    """What is known of a replica from its pod; of a shared server, of these models on it.
+
+    `refused` is why a pod may not be made, if so.
+    """
+    if pod is None and refused:
+        return Diagnosis("Unknown", "Unknown", "PodForbidden", refused[:1024])
     seen = _pod(pod)
     if pod is None or not models:
         return seen

@@ -94,7 +94,8 @@ class Replica:
     @property
     def diagnosis(self) -> Diagnosis:
         """How far it has come."""
-        return diagnose(self.pod, self.models)
+        refused = self.deployment.refused if self.deployment is not None else ""
+        return diagnose(self.pod, self.models, refused)
 
     def _answers(self, pod: PodFacts) -> bool:
         return pod.server.ready and all(stands_for(pod, model).ready for model in self.models)
