@@ -100,3 +100,21 @@ def test_an_answer_asks_for_a_plan_only_for_what_others_changed() -> None:
     assert PLAN not in work
     writer.seen(kinds.EDGENODES, {"metadata": {**edge["metadata"], "resourceVersion": "3"}, "spec": {"cordoned": True}})
     assert PLAN in work
+
+
+async def test_a_users_change_that_shows_first_in_the_answer_to_our_stamp_is_planned_for() -> None:
+    """Its own event comes late, and is then no news."""
+    store, work = Store(), set[Work]()
+    store.apply(kinds.SLICES, named())
+    answer = {**named(), "spec": {"memory": "2Gi"}}
+    answer["metadata"] |= {"resourceVersion": "9", "generation": 2}
+    writer = Writer(Stamped(answer), store, work.update)  # type: ignore[arg-type]
+    await writer.patch_status(kinds.SLICES, ("line", "s1"), {}, uid="x")
+    assert work == {Work("Slice", "line", "s1"), PLAN}
+
+
+class Stamped(Taken):
+    """A client whose answer to a status shows what is there."""
+
+    async def patch_status(self, *_: Any, **__: Any) -> Any:
+        return self.there

@@ -85,3 +85,16 @@ class TestReservations:
         assert (sure(ask("2Gi").allocation).memory, sure(ask("512Mi").allocation).memory) == ("2Gi", "512Mi")
         assert (sure(ask("3Gi").allocation).memory, ask("3Gi").reason) == ("1Gi", "InsufficientMemory")
         assert ask("3Gi").message == "keeps 1Gi as before: no room on a (with 2Gi free of 3Gi needed)"
+
+    def test_a_smaller_one_is_not_forgotten_while_its_node_is_offline(self) -> None:
+        snapshot = world([node("a")], slices=[reservation("mine", "2Gi", accelerators=["cpu"])])
+        bound = apply(snapshot, plan(snapshot))
+        old = bound.slices["ns", "mine"]
+        meta = old.metadata.model_copy(update={"generation": 2})
+        asked = old.model_copy(update={"metadata": meta, "spec": old.spec.model_copy(update={"memory": "1Gi"})})
+        back = replace(bound, slices={("ns", "mine"): asked})
+        cut = replace(back, nodes={"a": replace(back.nodes["a"], ready="Unknown")})
+        its = plan(cut).slices["ns", "mine"]
+        assert (sure(its.allocation).memory, its.judged) == ("2Gi", False)
+        its = plan(back).slices["ns", "mine"]
+        assert (sure(its.allocation).memory, its.judged) == ("1Gi", True)

@@ -29,7 +29,7 @@ from littoral.controller.groups import Groups
 from littoral.controller.kinds import Key
 from littoral.controller.model import Models, Visit, subject
 from littoral.controller.namespace import Storage
-from littoral.controller.reservation import Reservations
+from littoral.controller.reservation import Reservations, served
 from littoral.controller.snapshots import Snapshots
 from littoral.controller.store import Store
 from littoral.controller.triggers import same_for_planning
@@ -108,7 +108,10 @@ class Reconciler:
             case "EdgeNode":
                 return await self._nodes.reconcile(work.name, self._plan)
             case "Slice":
-                await self._reservations.reconcile((work.namespace, work.name), self._plan)
+                key = (work.namespace, work.name)
+                if await self._reservations.reconcile(key, self._plan):
+                    for model in served(key, self._plan):
+                        self._queue.add(Work("Model", *model), Priority.HIGH)
             case "Namespace":
                 await self._storage.reconcile(work.name)
         return None
@@ -148,6 +151,7 @@ class Reconciler:
         if model is None or model.metadata.deletion_timestamp is not None:
             self._written.pop(work, None)
             self._told.pop(key, None)
+            self._unread.pop(key, None)
             self._models.gone(key)
             return None  # what it owns is the garbage collector's
         shared = group_of(model)

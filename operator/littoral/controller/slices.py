@@ -101,14 +101,19 @@ class Slices:
         allocation = granted.model_copy(update={"bound_at": granted.bound_at or utcnow()})
         await self._write(existing, allocation)
 
-    async def reserve(self, existing: GPUSlice, granted: Allocation, finding: Finding, phase: str) -> None:
-        """Bind a slice that a user wrote, or bind it anew; counted as bound from the moment the write is begun."""
+    async def reserve(
+        self, existing: GPUSlice, granted: Allocation, finding: Finding, phase: str, *, observed: bool = True
+    ) -> None:
+        """Bind a slice that a user wrote, or bind it anew; counted as bound from the moment the write is begun.
+
+        `observed` is whether that settles what its present spec asks.
+        """
         key = existing.metadata.key
         allocation = granted.model_copy(update={"bound_at": granted.bound_at or utcnow()})
         assumed = existing.model_copy(update={"status": GPUSliceStatus(allocation=allocation)})
         self._store.assume(kinds.SLICES, key, assumed)
         try:
-            await self._write(existing, allocation, finding, phase)
+            await self._write(existing, allocation, finding, phase, observed=observed)
         finally:
             self._store.forget(kinds.SLICES, key)
 
@@ -173,12 +178,19 @@ class Slices:
         return found is not None and found.status.allocation is not None
 
     async def _write(
-        self, existing: GPUSlice, allocation: Allocation, finding: Finding | None = None, phase: str = "Bound"
+        self,
+        existing: GPUSlice,
+        allocation: Allocation,
+        finding: Finding | None = None,
+        phase: str = "Bound",
+        *,
+        observed: bool = True,
     ) -> None:
         meta = existing.metadata
+        generation = meta.generation if observed else existing.status.observed_generation or 0
         findings = [finding or bound_finding(allocation)]
-        merged = merge(existing.status.conditions, findings, generation=meta.generation, now=utcnow())
-        new = GPUSliceStatus(observed_generation=meta.generation, phase=phase, conditions=merged, allocation=allocation)
+        merged = merge(existing.status.conditions, findings, generation=generation, now=utcnow())
+        new = GPUSliceStatus(observed_generation=generation, phase=phase, conditions=merged, allocation=allocation)
         patch = status_patch(existing.status, new)
         if not patch:
             return

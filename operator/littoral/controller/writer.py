@@ -85,7 +85,8 @@ class Writer:
         )
         before = self._store.seen(resource, key)
         if before is None or isinstance(before, Refused) or _touched(before.metadata, answer["metadata"]):
-            self.seen(resource, answer)
+            # Nobody hears of it otherwise: its own event comes later than this answer, and is then no news.
+            self._enqueue(self._store.apply(resource, answer))
         else:
             self._store.apply(resource, answer)
         return answer

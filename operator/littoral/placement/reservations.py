@@ -1,5 +1,7 @@
 """Slices that users write to reserve capacity: bound as replicas are, and left where they are."""
 
+from dataclasses import replace
+
 from littoral.api.gpuslice import ISOLATION_ORDER, Allocation, GPUSlice
 from littoral.placement import reasons
 from littoral.placement.claims import of_pod
@@ -48,11 +50,11 @@ def _keep(world: World, slice_: GPUSlice, allocation: Allocation) -> SlicePlan:
         return SlicePlan(key, node.name, allocation.device, allocation, "DeviceLost", gone, lost=True)
     bound = _bound(key, allocation)
     settled = slice_.metadata.generation == slice_.status.observed_generation
-    if (settled and _covers(allocation, slice_)) or node.presence != "Connected":
+    if settled and _covers(allocation, slice_):
         return bound
-    slot = world.ledger.slot(allocation)
+    slot = world.ledger.slot(allocation) if node.presence == "Connected" else None
     if slot is None:
-        return bound
+        return replace(bound, judged=settled)
     choice = choose(reservation(slice_.spec), slot.device.platform, slot.device.provider)
     granted = choice if isinstance(choice, Refusal) else fit(node, slot, choice, NO_NEEDS, key, key)
     if isinstance(granted, Refusal):

@@ -110,6 +110,8 @@ class SlicePlan:
     """For the condition Bound."""
     lost: bool = False
     """Its device has disappeared from a node that is connected."""
+    judged: bool = True
+    """False while what its user asks of it now cannot be decided: its node is offline, its devices are not known."""
 
 
 @dataclass(frozen=True, slots=True)
