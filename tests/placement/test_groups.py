@@ -175,6 +175,7 @@ class TestAtRest:
         alone = {("ns", name): member(name, group=None) for name in "ab"}
         its = plan(replace(settled, models=alone)).groups[VISION]
         assert its.releases == tuple(key[1] for key in settled.slices)
+        assert {move.cause for move in its.moves} == {f"no model names group {VISION[1]}"}
         assert plan(replace(settled, models=alone)).slices == {}
 
     def test_what_its_last_owner_left_is_the_garbage_collectors(self, settled: Snapshot) -> None:

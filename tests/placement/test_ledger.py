@@ -94,6 +94,8 @@ class TestOverCommitment:
         found = plan(self.twice(started=False)).models
         assert found["ns", "n"].releases == (slice_name("n", "a", 0),)
         assert (found["ns", "n"].waiting, found["ns", "m"].releases) == (1, ())
+        (move,) = found["ns", "n"].moves
+        assert move.cause == "more of a was given away than it has, and this is the youngest that never started"
 
     def test_what_started_stays_and_is_shown(self) -> None:
         found = plan(self.twice(started=True))

@@ -40,6 +40,7 @@ class TestOffline:
         del nodes[there], edges[there]
         found = the(replace(snapshot, nodes=nodes, edge_nodes=edges))
         assert ([a.node for a in found.assignments], len(found.releases)) == ([other], 1)
+        assert [move.cause for move in found.moves] == [f"{there} is retired"]
 
     def test_scale_down_releases_on_connected_nodes_and_owes_the_rest(self) -> None:
         snapshot = self.offline(settled([t4("a"), t4("b")], [model("m", replicas=2)]))

@@ -75,6 +75,7 @@ class TestNewReplicas:
         meta = slice_.metadata.model_copy(update={"owner_references": owner})
         found = the(replace(snapshot, slices={meta.key: slice_.model_copy(update={"metadata": meta})}))
         assert found.releases == (meta.name,)
+        assert [move.cause for move in found.moves] == ["it never got a place and is not needed"]
 
     def test_older_models_come_first(self) -> None:
         models = [model("young", compute=60, created=2, accelerators=["cpu"])]

@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from tests.placement.world import apply, edge, granted, model, node, pod, reservation, settled, sure, the, world
+from tests.placement.world import apply, edge, granted, model, moment, node, pod, reservation, settled, sure, the, world
 
 from littoral.api.gpuslice import GPUSlice
 from littoral.api.workload import ContainerFacts
@@ -99,6 +99,15 @@ def test_the_sentence_a_user_reads_when_the_slice_will_not_do(case: str) -> None
     found = the(world([node("a")], [asked], [] if slice_ is None else [slice_]))
     assert (found.assignments, found.waiting, found.reason) == ((), 1, reason)
     assert found.message == f"1 of 1 waiting: {sentence}"
+
+
+def test_a_slice_that_somebody_deletes_is_no_place() -> None:
+    snapshot = naming()
+    meta = snapshot.slices[MINE].metadata.model_copy(update={"deletion_timestamp": moment(1)})
+    going = {MINE: snapshot.slices[MINE].model_copy(update={"metadata": meta})}
+    found = the(replace(snapshot, slices=going))
+    assert found.reason == "SliceNotFound"
+    assert found.message == "1 of 1 waiting: somebody deletes the GPUSlice mine in the namespace ns"
 
 
 def test_a_node_that_takes_nothing_new_takes_no_server_either() -> None:

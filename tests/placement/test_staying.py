@@ -74,6 +74,17 @@ class TestWhatStays:
         assert sure(replica.target).started_at == sure(replica.current).started_at
         assert plan(grown).nodes["a"].devices[-1].memory == 1088
 
+    def test_a_cutover_that_was_cut_short_after_its_first_write_is_gone_on_with(self) -> None:
+        """The spec is written before the allocation: with the one done, the other is still owed."""
+        asked = model("m", accelerators=["cpu"], memory="2Gi")
+        after = settled([node("a")], [asked])
+        (new,) = after.slices.values()
+        (old,) = settled([node("a")], [model("m", accelerators=["cpu"], memory="1Gi")]).slices.values()
+        between = new.model_copy(update={"status": old.status})
+        (replica,) = the(replace(after, slices={new.metadata.key: between})).assignments
+        assert sure(replica.current).memory == sure(old.status.allocation).memory
+        assert sure(replica.target).memory == sure(new.status.allocation).memory
+
     def test_smaller_figures_keep_the_old_charge_until_they_are_cut_over(self) -> None:
         snapshot = settled([node("a", memory=1200)], [model("m", accelerators=["cpu"], memory="1Gi")])
         shrunk = replace(snapshot, models={KEY: model("m", accelerators=["cpu"], memory="100Mi")})
