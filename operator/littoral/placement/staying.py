@@ -10,6 +10,7 @@ from littoral.api.inferencemodel import InferenceModel
 from littoral.api.workload import DeploymentFacts
 from littoral.placement.claims import of_pod
 from littoral.placement.filters import STAY, Ask
+from littoral.placement.ledger import mib
 from littoral.placement.lost import lost
 from littoral.placement.market import allocate, fit
 from littoral.placement.nodes import NodeView
@@ -192,7 +193,7 @@ def stay(world: World, replica: Replica, model: Key, asked: Ask) -> Stay:
     )
     if isinstance(choice, Refusal):
         return _blocked(assignment, node, f"it cannot be served on {node.name} ({choice.message})")
-    if choice is None or request == slice_.spec:
+    if choice is None or (request == slice_.spec and not _cut_short(slice_)):
         return Stay(assignment)
     if node.presence != "Connected":
         return _blocked(assignment, node, f"{node.name} is offline")
@@ -209,6 +210,12 @@ def stay(world: World, replica: Replica, model: Key, asked: Ask) -> Stay:
     node.host.hold(replica.key, of_pod(target))
     target = target.model_copy(update={name: getattr(allocation, name) for name in TIMES})
     return Stay(replace(assignment, device=target.device, profile=target.profile, target=target))
+
+
+def _cut_short(slice_: GPUSlice) -> bool:
+    """Whether it is bound to less than its spec says: an operator died between the two writes of a cutover."""
+    bound, spec = slice_.status.allocation, slice_.spec
+    return bound is not None and (mib(bound.memory) < mib(spec.memory) or bound.compute < spec.compute)
 
 
 def alike(one: Allocation, other: Allocation) -> bool:
