@@ -111,6 +111,15 @@ REFUSALS: dict[str, tuple[dict[str, Any], str]] = {
         {"phase": "Failed", "reason": "UnexpectedAdmissionError", "message": "no device", "startTime": SINCE},
         "UnexpectedAdmissionError: no device",
     ),
+    "by the kubelet that evicted it after it ran": (
+        {
+            "phase": "Failed",
+            "reason": "Evicted",
+            "startTime": "2025-01-01T00:00:00Z",
+            "conditions": [{"type": "Ready", "status": "False", "lastTransitionTime": SINCE}],
+        },
+        "Evicted",
+    ),
     "by nobody": ({"conditions": [{"type": "PodScheduled", "status": "True", "lastTransitionTime": SINCE}]}, ""),
 }
 

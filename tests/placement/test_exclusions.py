@@ -61,6 +61,14 @@ def test_what_the_kubelet_refuses_again_and_again_counts_from_the_first_time() -
     assert found.reason == "RefusedByKubelet"
 
 
+def test_what_failed_before_something_ran_there_is_of_no_row() -> None:
+    long_ago = [pod(refused=since, phase="Failed", created=since) for since in (0, 20)]
+    since = 5000.0
+    now = pod(refused=since, created=since)
+    assert not revised(tenant(*long_ago, now), now=since + GRACE - 1)
+    assert revised(tenant(*long_ago, now), now=since + GRACE)
+
+
 @pytest.mark.parametrize(
     "pods",
     [
@@ -115,6 +123,8 @@ def test_when_to_look_again() -> None:
     assert next_change((), (waiting,), GRACE, at(20)) == 40
     assert next_change((exclusion(),), (waiting,), GRACE, at(70)) == 50
     assert next_change((), (tenant(pod()),), GRACE, at(0)) is None
+    assert next_change((exclusion(),), (), GRACE, at(130)) == 590  # it is forgotten then, though nothing comes
+    assert not revised(now=130 + 590, before=(exclusion(),))
 
 
 def test_what_holds_now() -> None:

@@ -218,8 +218,12 @@ def _unlimited(grant: Allocation | None, annotations: Mapping[str, str], spec: B
 
 
 def _refused_at(status: Body, scheduled: Body) -> datetime | None:
-    """Since when the scheduler or the kubelet refuses the pod."""
-    return _time(scheduled.get("lastTransitionTime") if scheduled.get("status") == "False" else status.get("startTime"))
+    """Since when the scheduler or the kubelet refuses the pod: one that was evicted ran until it was not ready."""
+    if scheduled.get("status") == "False":
+        return _time(scheduled.get("lastTransitionTime"))
+    ready: Body = next((c for c in status.get("conditions") or () if c["type"] == "Ready"), {})
+    times = (_time(status.get("startTime")), _time(ready.get("lastTransitionTime")))
+    return max((time for time in times if time is not None), default=None)
 
 
 def _deployment(body: Body) -> LiveDeployment:

@@ -30,12 +30,21 @@ class Tenant:
 
     @property
     def refused(self) -> PodFacts | None:
-        """The pod that has been refused for longest; None while one of them is not refused."""
+        """The pod that has been refused for longest; None while one of them is not refused.
+
+        The kubelet's refusal ends a pod and the next is made at once. What failed longer before its successor was made
+        is not of this row: something ran in between, and pods that failed stay for long.
+        """
         alive = [pod for pod in self.pods if not pod.deleting]
         if not alive or any(pod.refused_at is None and pod.phase != "Failed" for pod in alive):
             return None
-        known = [pod for pod in alive if pod.refused_at is not None]
-        return min(known, key=lambda pod: (pod.refused_at, pod.name), default=None)
+        known = [(pod.refused_at, pod.name, pod) for pod in alive if pod.refused_at is not None]
+        first: PodFacts | None = None
+        for since, _, pod in sorted(known, key=lambda each: each[:2], reverse=True):
+            if first is not None and first.created is not None and first.created - since > FIRST:
+                break
+            first = pod
+        return first
 
 
 def active(exclusions: Iterable[Exclusion], now: datetime) -> tuple[Exclusion, ...]:
@@ -46,8 +55,8 @@ def active(exclusions: Iterable[Exclusion], now: datetime) -> tuple[Exclusion, .
 def next_change(
     exclusions: Iterable[Exclusion], tenants: Iterable[Tenant], grace: float, now: datetime
 ) -> float | None:
-    """Seconds until one ends, or until a refusal has lasted for the grace time."""
-    moments = [each.until for each in exclusions]
+    """Seconds until one ends or is forgotten, or until a refusal has lasted for the grace time."""
+    moments = [moment for each in exclusions for moment in (each.until, _forgotten(each))]
     for tenant in tenants:
         pod = tenant.refused
         if pod is not None and pod.refused_at is not None:
@@ -104,13 +113,17 @@ def _over(exclusion: Exclusion, tenants: Sequence[Tenant], now: datetime) -> boo
     """Whether its count is forgotten: it serves again what is newer than the refusal, or nobody tried for long."""
     if exclusion.until > now:
         return False
-    wait = exclusion.until - exclusion.since
     fresh = any(
         pod.phase == "Running" and pod.created is not None and pod.created > exclusion.since
         for tenant in tenants
         for pod in tenant.pods
     )
-    return fresh or now - exclusion.until > max(wait, FIRST * 10)
+    return fresh or now >= _forgotten(exclusion)
+
+
+def _forgotten(exclusion: Exclusion) -> datetime:
+    """When its count is, where nobody tries the device."""
+    return exclusion.until + max(exclusion.until - exclusion.since, FIRST * 10)
 
 
 def first_end(excluded: Mapping[str, Iterable[Exclusion]], now: datetime) -> float | None:
