@@ -381,3 +381,13 @@ def test_the_indices_are_what_a_look_at_everything_finds(history: list[tuple[str
         assert {one.name for one in store.pods_of(("line", owner))} == {
             p.name for p in pods.values() if p.slice == owner
         }
+
+
+def test_nothing_is_kept_of_what_is_gone() -> None:
+    store = Store()
+    store.apply(kinds.SLICES, slice_(1, allocation=ALLOCATION))
+    store.apply(kinds.PODS, pod(2))
+    store.apply(kinds.SLICES, slice_(3, allocation=ALLOCATION), deleted=True)
+    store.apply(kinds.PODS, pod(4), deleted=True)
+    indices = (store._by_owner[kinds.SLICES], store._by_slice, store._by_node)
+    assert [dict(index) for index in indices] == [{}, {}, {}]

@@ -118,3 +118,16 @@ class Stamped(Taken):
 
     async def patch_status(self, *_: Any, **__: Any) -> Any:
         return self.there
+
+
+async def test_what_was_right_of_children_that_are_gone_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("littoral.controller.writer._ROOM", 3)
+    store = Store()
+    writer = Writer(Taken({}), store, list)  # type: ignore[arg-type]
+    for number in range(20):
+        name, version = f"s{number}", str(10 + number)
+        body = {"metadata": {"namespace": "line", "name": name, "uid": name, "resourceVersion": version}, "spec": {}}
+        store.apply(kinds.SERVICES, body)
+        await writer.ensure(kinds.SERVICES, ("line", name), (), lambda: {"metadata": {}, "spec": {}})
+        store.apply(kinds.SERVICES, body, deleted=True)
+    assert len(writer._right) <= 6

@@ -16,7 +16,7 @@ them as comparable since 1.35.
 from collections import defaultdict
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
@@ -27,6 +27,8 @@ from littoral.controller.kinds import Body, Key
 from littoral.controller.resource import Resource
 from littoral.controller.triggers import bound_to, consequences, owner_of
 from littoral.controller.work import Refused, Work
+
+K = TypeVar("K")
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,14 +173,22 @@ class Store:
         """Index the object as it is shown now, assumed or seen, in place of how it was."""
         now = self.get(resource, key)
         if (owner := owner_of(resource, before)) is not None:
-            self._by_owner[resource][owner].discard(key)
+            _drop(self._by_owner[resource], owner, key)
         if isinstance(before, PodFacts):
-            self._by_slice[before.namespace, before.slice].discard(key)
+            _drop(self._by_slice, (before.namespace, before.slice), key)
         if (node := bound_to(before)) is not None:
-            self._by_node[node].discard(key)
+            _drop(self._by_node, node, key)
         if (owner := owner_of(resource, now)) is not None:
             self._by_owner[resource][owner].add(key)
         if isinstance(now, PodFacts):
             self._by_slice[now.namespace, now.slice].add(key)
         if (node := bound_to(now)) is not None:
             self._by_node[node].add(key)
+
+
+def _drop(index: dict[K, set[Key]], name: K, key: Key) -> None:
+    """Take a key out of an index; nothing is kept of a name that leads nowhere."""
+    members = index[name]
+    members.discard(key)
+    if not members:
+        del index[name]

@@ -7,7 +7,7 @@ server-side apply with its uid, and only when something of it differs from what 
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, Final
 
 from littoral.api.base import ApiModel, Metadata
 from littoral.controller.client import Client, Resource
@@ -19,6 +19,8 @@ from littoral.controller.transport import Json
 from littoral.controller.work import PLAN, Refused, Work
 
 logger = logging.getLogger(__name__)
+
+_ROOM: Final = 1000
 
 
 class NameConflictError(Exception):
@@ -35,6 +37,8 @@ class Writer:
         self._tolerated = Tolerated()
         self._right: dict[tuple[Resource, Key], tuple[bytes, Any]] = {}
         """What was found to be as it should: the child's bytes, and what its desired form was made of."""
+        self._room = _ROOM
+        """How much of that is remembered until what is gone is forgotten."""
 
     async def create(self, resource: Resource, body: Json) -> Json:
         """POST; NameConflictError where the name is taken by an object that is not ours.
@@ -68,13 +72,20 @@ class Writer:
         desired = build()
         difference = self._tolerated.first_difference(resource.kind, desired, live.live)
         if difference is None:
-            self._right[resource, key] = (live.packed, inputs)
+            self._remember(resource, key, (live.packed, inputs))
             return
         logger.info("%s %s/%s: %s is to change", resource.kind, *key, difference)
         body = {**desired, "metadata": {**desired["metadata"], "uid": live.metadata.uid}}
         answer = await self._client.apply(resource, body)
         self._tolerated.learn(resource.kind, desired, answer)
         self._store.apply(resource, answer)
+
+    def _remember(self, resource: Resource, key: Key, right: tuple[bytes, Any]) -> None:
+        """Note what is as it should be. Children mostly go with their owners, which nobody tells the writer."""
+        self._right[resource, key] = right
+        if len(self._right) > self._room:
+            self._right = {at: each for at, each in self._right.items() if self._store.get(*at) is not None}
+            self._room = _ROOM + 2 * len(self._right)
 
     async def patch_status(
         self, resource: Resource, key: Key, status: Mapping[str, Any], *, uid: str, version: str | None = None
