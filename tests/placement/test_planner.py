@@ -5,10 +5,11 @@ from dataclasses import fields, replace
 from random import Random
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.placement.fleet import EVENTS, cut_off, demand, fleet, joined, machine, recut, respecified, rng
-from tests.placement.world import apply
+from tests.placement.world import apply, model, settled, t4
 
 from littoral.api.inferencemodel import Server
 from littoral.placement.plan import plan
@@ -89,3 +90,19 @@ def test_it_gives_at_every_step_what_a_plan_from_nothing_gives(seed: int) -> Non
         for event in draw.sample(MORE, draw.choice([0, 1, 1, 2])):
             after = kept(after, event(draw, after))
         snapshot = after
+
+
+def test_a_plan_that_failed_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = settled([t4("a"), t4("b")], [model("m")])
+    after = replace(before, models={("ns", "m"): model("m", replicas=3)})
+    planner = Planner()
+    planner.plan(before)
+
+    def fail(*_: Any) -> Any:
+        raise ZeroDivisionError
+
+    with monkeypatch.context() as patched:
+        patched.setattr("littoral.placement.planner.draw_up", fail)
+        with pytest.raises(ZeroDivisionError):
+            planner.plan(after)
+    assert planner.plan(replace(after)) == plan(after)

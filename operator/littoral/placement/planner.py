@@ -37,6 +37,7 @@ class Planner:
             return self._anew(snapshot)
         if world.chooser.known + len(world.ledger.journal) > _MEMORY + 100 * len(snapshot.models):
             return self._anew(snapshot)
+        self._world = None  # should this raise, what has been taken in of the snapshot says nothing of what is planned
         concerned = world.follow(snapshot)
         market.follow(concerned.gone, concerned.new, concerned.charged)
         due = concerned.models | self._unsettled | world.special
@@ -45,6 +46,7 @@ class Planner:
         drawn = draw_up(world, market, due, concerned.charged)
         self._plan = _merged(self._plan, drawn.plan, due, {node.name for node in concerned.gone})
         self._unsettled = (self._unsettled - due) | drawn.unsettled
+        self._world = world
         return self._plan
 
     def _anew(self, snapshot: Snapshot) -> Plan:
