@@ -1,7 +1,8 @@
 """How much of what is asked the planner places, beside the optimum and beside first fit.
 
 Random fleets, small enough for an exact solver (CP-SAT of OR-tools), asked for somewhat less to somewhat more than
-they have, all at once: the models are of one age, as when a directory is applied. The measure is accepted demand. A
+they have, all at once: the models are of one age, as when a directory is applied, and once more all of unlike ages. The
+measure is accepted demand. A
 replica's demand is the memory that its model asks, as a part of 15 GiB, plus the compute, as a part of one device: the
 same wherever the replica lies, so that nothing is gained by a place that wastes.
 
@@ -15,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from random import Random
 from typing import Final
 
@@ -62,6 +64,8 @@ class Packed:
     asked: float
     optimum: float
     planned: float
+    aged: float
+    """As planned where no two models are of one age: the older comes first, however that packs."""
     first_fit: float
 
 
@@ -84,14 +88,31 @@ def measure(seed: int) -> Packed:
     """One instance, packed in three ways. Raises RigError where the solver did not prove its optimum in time."""
     snapshot = instance(seed)
     models, options = _options(snapshot)
-    found = plan(snapshot).models
     return Packed(
         seed,
         asked=sum(model.spec.replicas * weight(model) for model in models),
         optimum=_optimum(seed, models, options),
-        planned=sum(len(its.assignments) * weight(snapshot.models[key]) for key, its in found.items()),
+        planned=_accepted(snapshot),
+        aged=_accepted(_of_unlike_ages(snapshot, seed)),
         first_fit=_first_fit(models, options),
     )
+
+
+def _accepted(snapshot: Snapshot) -> float:
+    """The demand that a cold plan accepts."""
+    found = plan(snapshot).models
+    return sum(len(its.assignments) * weight(snapshot.models[key]) for key, its in found.items())
+
+
+def _of_unlike_ages(snapshot: Snapshot, seed: int) -> Snapshot:
+    """The same models, applied one by one in random order."""
+    order = sorted(snapshot.models)
+    Random(seed).shuffle(order)  # noqa: S311 (an order, not a secret)
+    models = dict(snapshot.models)
+    for age, key in enumerate(order):
+        meta = models[key].metadata.model_copy(update={"creation_timestamp": CREATED + timedelta(seconds=age)})
+        models[key] = models[key].model_copy(update={"metadata": meta})
+    return replace(snapshot, models=models)
 
 
 def weight(model: InferenceModel) -> float:

@@ -180,10 +180,11 @@ def _packing(packed: list[packing.Packed]) -> Table:
     contended = sum(each.asked > each.optimum + 1e-3 for each in packed)
     title = f"Packing: accepted demand of {len(packed)} instances, in {contended} of which not all fits"
     table = Table("of the optimum", "mean", "standard deviation", "worst (instance)", title=title)
-    for name in ("planned", "first_fit"):
+    rows = {"planned": "planned", "aged": "planned, models of unlike ages", "first_fit": "first fit"}
+    for name, words in rows.items():
         parts = {each.seed: getattr(each, name) / each.optimum for each in packed}
         worst = min(parts, key=lambda seed: parts[seed])
         spread = statistics.pstdev(parts.values())
         mean = statistics.fmean(parts.values())
-        table.add_row(name.replace("_", " "), f"{mean:.3f}", f"{spread:.3f}", f"{parts[worst]:.3f} ({worst})")
+        table.add_row(words, f"{mean:.3f}", f"{spread:.3f}", f"{parts[worst]:.3f} ({worst})")
     return table

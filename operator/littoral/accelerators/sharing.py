@@ -147,9 +147,12 @@ def _mps_clients(profile: Profile, inquiry: Inquiry) -> tuple[int, str]:
     if not capability:
         major, minor = (labels.figure(inquiry.node, profile, f"gpu.compute.{part}") for part in ("major", "minor"))
         capability = f"{major}.{minor}" if major else ""
-    has = tuple(int(part) for part in capability.split(".")) if capability else (0, 0)
-    if has >= (7, 5):
-        return _MPS_CLIENTS, f"MPS has {_MPS_CLIENTS} clients on compute capability {capability}"
-    return _MPS_CLIENTS_BEFORE_TURING, (
-        f"MPS has {_MPS_CLIENTS_BEFORE_TURING} clients on compute capability {capability or 'unknown'}, before 7.5"
-    )
+    most = mps_clients(capability)
+    before = "" if most == _MPS_CLIENTS else ", before 7.5"
+    return most, f"MPS has {most} clients on compute capability {capability or 'unknown'}{before}"
+
+
+def mps_clients(compute_capability: str) -> int:
+    """MPS clients that one device can have; where its compute capability is not known, the fewest."""
+    has = tuple(int(part) for part in compute_capability.split(".")) if compute_capability else (0, 0)
+    return _MPS_CLIENTS if has >= (7, 5) else _MPS_CLIENTS_BEFORE_TURING

@@ -18,14 +18,11 @@ namespace of the host's, but must mount nothing of its own there.
 from typing import Final
 
 from littoral.accelerators.device import Device
+from littoral.accelerators.sharing import mps_clients
 from littoral.api.gpuslice import Isolation
 from littoral.slicing import budget
 from littoral.slicing.provider import DevicePicker, DeviceState, Grant, Refusal, Request
 
-CLIENTS: Final = 48
-CLIENTS_OLDER: Final = 16
-"""Below compute capability 7.5, and where it is not known."""
-_MANY_CLIENTS_SINCE: Final = (7, 5)
 _MOUNTED: Final = ("/dev/shm",)  # noqa: S108 (where CUDA looks for it)
 
 
@@ -52,7 +49,7 @@ def _impossible(device: Device) -> Refusal | None:
     if device.shares_node_memory and device.provider not in device.profile.unsupported:
         sentence = f"whose {name} cannot be shared by mps: its memory is the node's, which no client can be limited in"
         return Refusal("SharingUnsupported", sentence)
-    most = _clients(device.profile.compute_capability)
+    most = mps_clients(device.profile.compute_capability)
     if device.shares > most:
         return Refusal(
             "TooManyClients",
@@ -60,8 +57,3 @@ def _impossible(device: Device) -> Refusal | None:
             near=most / device.shares,
         )
     return None
-
-
-def _clients(compute_capability: str) -> int:
-    known = tuple(int(part) for part in compute_capability.split(".")) if compute_capability else ()
-    return CLIENTS if known >= _MANY_CLIENTS_SINCE else CLIENTS_OLDER

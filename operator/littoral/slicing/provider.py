@@ -11,9 +11,9 @@ from typing import Final, Literal, Protocol
 from littoral.accelerators.device import Device
 from littoral.api.gpuslice import Isolation, PodPatch
 
-DevicePicker = Literal["Directed", "Reported", "Blind"]
-"""Directed: one device on the node, or the mechanism takes an id. Reported: read back after the kubelet chose. Blind:
-the kubelet chooses among several and nobody says which, so a grant must fit any of them."""
+DevicePicker = Literal["Directed", "Blind"]
+"""Directed: one device on the node, or the mechanism takes an id. Blind: the kubelet chooses among several and
+nobody says which, so a grant must fit any of them. What a mechanism reports to have given instead is charged."""
 
 NOTHING_MORE: Final = PodPatch()
 """Asks nothing of the pod beside resources."""

@@ -11,8 +11,8 @@ chips were split may hold a whole one, which is then none to lay out on.
 Isolation Hard: SR-IOV keeps partitions apart. Two of one core take turns on one pair of cores.
 
 With several chips the kubelet chooses (Blind) among partitions of the size that the pod names; they exist, and all are
-alike. `Device.templates` says how many of each the node advertises. Empty, as in a plan without a Node, means that it
-is not known: then the chips alone limit what is granted.
+alike. `Device.templates` says how many of each the node advertises, none of any while its plugin is away. Empty means
+that nobody can say, which discovery never concludes: then the chips alone limit what is granted.
 
 Shared as vNPU a chip cannot be used whole, and an .om runs on a partition only if it was built for one (the variant's
 virtualNPU): both are placement's to keep.
