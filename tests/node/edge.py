@@ -150,6 +150,17 @@ class Edge:
         found: list[Any] = self.core.list_namespaced_event(namespace, field_selector=selector).items
         return found
 
+    def await_events(self, namespace: str, name: str) -> list[Any]:
+        """The Warning events about a model once there is one: an Event is written after the status that it tells of."""
+        found = until(
+            lambda: self.events(namespace, name),
+            timeout=SECONDS,
+            interval=0.2,
+            failure=lambda: self._failure(namespace, name, "told of by an Event"),
+        )
+        assert found is not None
+        return found
+
     def exec(self, pod: Any, *command: str) -> subprocess.CompletedProcess[str]:
         """Run a command beside tritonserver, as the user that it runs as."""
         argv = ["exec", f"--namespace={pod.metadata.namespace}", pod.metadata.name, "-c", group.SERVER_CONTAINER, "--"]

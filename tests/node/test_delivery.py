@@ -69,7 +69,7 @@ def test_what_cannot_be_verified_never_reaches_triton(edge: Edge, bad: str, name
         (server,) = pod.status.container_statuses
         assert server.state.waiting.reason == "PodInitializing"
         assert server.last_state.terminated is None
-    events = until(lambda: edge.events(bad, name), timeout=5, failure=lambda: AssertionError("no Event"))
+    events = edge.await_events(bad, name)
     assert [event.reason for event in events] == [reason]
     assert events[0].message == condition(found, "Ready")["message"]
 
@@ -92,7 +92,7 @@ def test_the_node_keeps_nothing_of_what_was_refused_and_others_serve_beside_it(e
         timeout=60,
         failure=lambda: AssertionError("the kubelet does not try again"),
     )
-    assert len(edge.events(bad, "mismatch")) == 1
+    assert len(edge.await_events(bad, "mismatch")) == 1
 
 
 def test_a_warm_restart_needs_no_source(edge: Edge, namespace: str) -> None:
@@ -139,7 +139,7 @@ def test_a_source_that_is_down_is_tried_until_it_is_up(edge: Edge, bad: str, awa
     found = edge.await_reason(bad, "away", "SourceUnreachable")
     assert "Connection refused" in condition(found, "Ready")["message"]
     assert condition(found, "Stalled")["status"] == ""
-    assert [event.reason for event in edge.events(bad, "away")] == ["SourceUnreachable"]
+    assert [event.reason for event in edge.await_events(bad, "away")] == ["SourceUnreachable"]
     away.start()
     edge.await_ready(bad, "away")
     assert edge.infer(edge.pod(bad, "away"), "away", 1) == 21
