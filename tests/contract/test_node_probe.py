@@ -11,9 +11,9 @@ from tests.contract.site import Site, eventually, only
 
 from littoral.accelerators.jetson import Report
 from littoral.cli import probejob
-from littoral.cli.probejob import JOBS, ProbeError
+from littoral.cli.probejob import ProbeError
 from littoral.controller.client import Client
-from littoral.controller.kinds import NAMESPACES, NODES, PODS
+from littoral.controller.kinds import JOBS, NAMESPACES, NODES, PODS
 
 pytestmark = pytest.mark.contract
 

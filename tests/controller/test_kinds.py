@@ -76,12 +76,13 @@ def test_a_pod_says_how_its_fetch_ended_and_that_its_server_runs() -> None:
     running = {
         "name": group.SERVER_CONTAINER,
         "ready": True,
-        "state": {"running": {"startedAt": "x"}},
+        "state": {"running": {"startedAt": "2026-11-22T09:00:00Z"}},
         "restartCount": 2,
     }
     found = pod(phase="Running", initContainerStatuses=[ended], containerStatuses=[{"name": "other"}, running])
     assert (found.fetch.exit_code, found.fetch.termination_message, found.fetch.running) == (0, "report", False)
     assert (found.server.ready, found.server.running, found.server.restarts) == (True, True, 2)
+    assert found.server.started == datetime(2026, 11, 22, 9, tzinfo=UTC)
     assert (found.node, found.slice, found.revision, found.deleting) == ("a", "s1", "plate-1", False)
     assert found.grant is not None
     assert found.grant.memory == "1Gi"

@@ -189,6 +189,13 @@ class Exclusion(ApiModel):
     failures: Annotated[int, Field(ge=1, description="Refusals in a row; each doubles the wait.")] = 1
 
 
+class NamespaceCache(ApiModel):
+    """A namespace that may have a model cache on the machine: noted before its first pod there."""
+
+    uid: Annotated[str, Field(max_length=36, description="The namespace's UID, which names the cache's folder.")]
+    namespace: Annotated[str, Field(max_length=63, description="The namespace's name.")] = ""
+
+
 class EdgeNodeStatus(ApiModel):
     """What the operator found."""
 
@@ -205,6 +212,13 @@ class EdgeNodeStatus(ApiModel):
     devices: Annotated[tuple[DeviceStatus, ...], Field(max_length=64, description="Each device.")] = ()
     exclusions: Annotated[
         tuple[Exclusion, ...], Field(max_length=64, description="Devices that get nothing for a while, and why.")
+    ] = ()
+    caches: Annotated[
+        tuple[NamespaceCache, ...],
+        Field(
+            max_length=512,
+            description="Namespaces with a model cache on the machine; that of one that is gone is removed.",
+        ),
     ] = ()
 
 

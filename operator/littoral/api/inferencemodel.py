@@ -32,6 +32,19 @@ VersionRange = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[<>=
 FailureNote = Annotated[str, Field(max_length=1024)]
 
 
+class Signature(ApiModel):
+    """A signature over the artifact's files: an OpenSSF model signing bundle, made with a private key."""
+
+    uri: Annotated[
+        str,
+        Field(
+            max_length=1024,
+            pattern=r"^((https?|s3|gs|az)://[^\s/]+/\S+|file:///import/\S+)?$",
+            description="Where the bundle is. Default: model.sig, at the root of the artifact's folder.",
+        ),
+    ] = ""
+
+
 class Source(ApiModel):
     """Where a variant's artifact comes from, and the proof of it."""
 
@@ -40,27 +53,56 @@ class Source(ApiModel):
         Field(
             min_length=8,
             max_length=1024,
-            pattern=r"^(https?://[^\s/]+/\S+|file:///import/\S+)$",
-            description="http(s)://… or file:///import/…, a path below import/ in the namespace's folder on the node.",
+            pattern=r"^((https?|s3|gs|az)://[^\s/]+/\S+|oci://[^\s/]+/[^\s@]+@sha256:[a-f0-9]{64}|file:///import/\S+)$",
+            description="http(s)://…, s3://BUCKET/KEY (gs and az too), oci://REGISTRY/REPOSITORY@sha256:…, or "
+            "file:///import/…, a path below import/ in the namespace's folder on the node. One that ends in '/' is a "
+            "folder.",
             json_schema_extra=rules(
                 (
                     "!self.startsWith('file://') || !self.split('/').exists(part, part == '..')",
                     "spec.variants.source.uri: a path below import/ cannot contain '..'",
-                )
+                ),
+                (
+                    "!(self.startsWith('http') && self.endsWith('/'))",
+                    "spec.variants.source.uri: a folder cannot be fetched by HTTP, which lists none: pack it as a tar",
+                ),
             ),
         ),
     ]
     sha256: Annotated[
-        str,
+        str | None,
         Field(
             pattern="^[a-f0-9]{64}$",
             max_length=64,
-            description="The artifact's digest; `littoral digest` prints it. Compulsory: nothing unverified is loaded.",
+            description="The artifact's digest; `littoral digest` prints it. Compulsory, for nothing unverified is "
+            "loaded; but for oci://, which carries it.",
         ),
-    ]
+    ] = None
     size: Annotated[
         Quantity | None, Field(description="The artifact's declared size; one that is larger is refused.")
     ] = None
+    layout: Annotated[
+        Literal["Model", "Repository"],
+        Field(
+            description="Model: one model, a file or a folder. Repository: a whole Triton repository, of which "
+            "serving.modelName is the model that clients call."
+        ),
+    ] = "Model"
+    secret_name: Annotated[
+        Name | None, Field(description="A Secret with what the source asks for; only the fetch container sees it.")
+    ] = None
+    config_map_name: Annotated[
+        Name | None, Field(description="A ConfigMap with the source's settings: proxies, certificates, endpoints.")
+    ] = None
+    signature: Annotated[
+        Signature | None,
+        Field(description="Verified before it is loaded, by a key in the ConfigMap littoral-trusted-keys."),
+    ] = None
+
+    @property
+    def digest(self) -> str:
+        """The SHA-256 that the artifact must have, 64 hex digits: of the file, the folder's listing or the manifest."""
+        return self.sha256 or self.uri.rpartition("@sha256:")[2]
 
 
 class SliceRequest(ApiModel):
@@ -100,7 +142,18 @@ class Variant(ApiModel):
         Vocabulary,
         Field(description="The artifact's format (python, onnx, …); with the profile it decides Triton's backend."),
     ]
-    source: Annotated[Source, Field(description="The artifact.")]
+    source: Annotated[
+        Source,
+        Field(
+            description="The artifact.",
+            json_schema_extra=rules(
+                (
+                    "has(self.sha256) != self.uri.startsWith('oci://')",
+                    "spec.variants.source: sha256 is required (`littoral digest` prints it), but not of oci://… itself",
+                )
+            ),
+        ),
+    ]
     slice: Annotated[SliceRequest, Field(description="Overrides spec.slice field by field.")] = SliceRequest()
     requires: Annotated[
         Mapping[Vocabulary, VersionRange],

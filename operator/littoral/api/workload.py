@@ -71,6 +71,8 @@ class ContainerFacts:
     """Of the current or, where it runs or waits again, the last termination; None if it never ended."""
     termination_message: str = ""
     restarts: int = 0
+    started: datetime | None = None
+    """Since when it runs, by the node's clock: shown, never compared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +117,8 @@ class PodFacts:
     """Why the limits of its sharing mechanism do not hold in it; empty where they do, or there are none."""
     reported: Reported | None = None
     """Which device it really has, where the sharing mechanism says so on the pod."""
+    prefetch: str = ""
+    """The slice whose next revision it brings to the node; it serves nothing and is charged nothing."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,11 +23,10 @@ from typing import Any, Final
 from littoral.accelerators import jetson
 from littoral.accelerators.jetson import Report
 from littoral.api.group import LABEL_COMPONENT, LABEL_PART_OF, MANAGER
-from littoral.controller.client import Client, Resource
+from littoral.controller.client import Client
 from littoral.controller.errors import ApiError, NotFound
-from littoral.controller.kinds import NAMESPACES, NODES, PODS
+from littoral.controller.kinds import JOBS, NAMESPACES, NODES, PODS
 
-JOBS: Final = Resource("batch", "v1", "jobs", "Job", namespaced=True)
 COMPONENT: Final = "node-probe"
 CONTAINER: Final = "probe"
 KERNEL: Final = "-tegra"

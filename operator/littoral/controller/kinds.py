@@ -37,6 +37,7 @@ RUNTIMECLASSES: Final = Resource("node.k8s.io", "v1", "runtimeclasses", "Runtime
 PRIORITYCLASSES: Final = Resource("scheduling.k8s.io", "v1", "priorityclasses", "PriorityClass", namespaced=False)
 DEPLOYMENTS: Final = Resource("apps", "v1", "deployments", "Deployment", namespaced=True)
 REVISIONS: Final = Resource("apps", "v1", "controllerrevisions", "ControllerRevision", namespaced=True)
+JOBS: Final = Resource("batch", "v1", "jobs", "Job", namespaced=True)
 ENDPOINTSLICES: Final = Resource("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice", namespaced=True)
 EDGENODES: Final = Resource(group.GROUP, group.VERSION, "edgenodes", "EdgeNode", namespaced=False)
 SLICES: Final = Resource(group.GROUP, group.VERSION, "gpuslices", "GPUSlice", namespaced=True)
@@ -170,6 +171,7 @@ def _container(statuses: list[Body] | None, name: str) -> ContainerFacts:
         exit_code=ended.get("exitCode"),
         termination_message=ended.get("message", ""),
         restarts=status.get("restartCount", 0),
+        started=_time((state.get("running") or {}).get("startedAt")),
     )
 
 

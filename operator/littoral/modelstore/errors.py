@@ -5,7 +5,11 @@
     FetchError
     ├── TransientError          heals: the same fetch may succeed later, so the container is simply run again
     │   ├── SourceUnreachable   nobody answers, or not with the artifact (connect, timeout, 5xx, 404, no such file)
+    │   ├── SourceForbidden     the source asks for other credentials (401, 403)
+    │   ├── NodeClockWrong      the source's certificate is not valid yet: the node's clock is behind
     │   ├── DiskFull            the node lacks room for it
+    │   ├── CacheFull           the namespace's quota on the node is used up by what is in use
+    │   ├── KeysMissing         a signature is to be verified and there is no trusted key
     │   ├── CacheUnusable       the cache cannot be read or written (permissions, read-only, I/O error)
     │   └── InternalError       a defect of this program
     └── PermanentError          does not heal: another spec or another artifact is needed
@@ -13,6 +17,7 @@
         ├── UnsupportedSource   a URI or a kind of file that is not supported, or a path that may not be read
         ├── TooLarge            more bytes than spec.source.size declares
         ├── DigestMismatch      not the promised bytes
+        ├── SignatureInvalid    not signed, or not by a trusted key
         ├── ArchiveUnsafe       an archive that would write or point outside itself, or swell beyond bounds
         └── LayoutInvalid       not the content of a Triton model directory
 
@@ -59,6 +64,22 @@ class SourceUnreachable(TransientError):  # noqa: N818 - the class name is the r
         self.retry_after = retry_after
 
 
+class SourceForbidden(TransientError):  # noqa: N818 - see SourceUnreachable
+    """The source does not hand out the artifact to whom it takes us for."""
+
+
+class NodeClockWrong(TransientError):  # noqa: N818 - see SourceUnreachable
+    """A certificate is not valid yet by the node's clock."""
+
+
+class CacheFull(TransientError):  # noqa: N818 - see SourceUnreachable
+    """The namespace's quota on this node leaves no room for the artifact."""
+
+
+class KeysMissing(TransientError):  # noqa: N818 - see SourceUnreachable
+    """No trusted key is at hand by which a signature could be verified."""
+
+
 class DiskFull(TransientError):  # noqa: N818 - see SourceUnreachable
     """The cache's file system has no room for the artifact."""
 
@@ -87,6 +108,10 @@ class DigestMismatch(PermanentError):  # noqa: N818 - see SourceUnreachable
     """The artifact's SHA-256 is not the promised one."""
 
 
+class SignatureInvalid(PermanentError):  # noqa: N818 - see SourceUnreachable
+    """The artifact is not signed, or by nobody who is trusted."""
+
+
 class ArchiveUnsafe(PermanentError):  # noqa: N818 - see SourceUnreachable
     """The archive must not be unpacked."""
 
@@ -97,13 +122,18 @@ class LayoutInvalid(PermanentError):  # noqa: N818 - see SourceUnreachable
 
 _CLASSES: Final[tuple[type[FetchError], ...]] = (
     SourceUnreachable,
+    SourceForbidden,
+    NodeClockWrong,
     DiskFull,
+    CacheFull,
+    KeysMissing,
     CacheUnusable,
     InternalError,
     RequestInvalid,
     UnsupportedSource,
     TooLarge,
     DigestMismatch,
+    SignatureInvalid,
     ArchiveUnsafe,
     LayoutInvalid,
 )

@@ -54,8 +54,8 @@ class Report:
     """How a fetch ended.
 
     `models` are those in place (with outcome "failed" perhaps some); `kept` the digests in the namespace's cache on
-    this node, possibly shortened; `free` the bytes left on its disk; `failures`, with outcome "partial", what is
-    missing.
+    this node, possibly shortened; `freed` those that were collected; `free` the bytes left on its disk; `failures`,
+    with outcome "partial", what is missing.
     """
 
     outcome: Outcome
@@ -65,6 +65,7 @@ class Report:
     kept: tuple[str, ...] = ()
     free: int | None = None
     failures: tuple[FailedModel, ...] = ()
+    freed: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -76,14 +77,16 @@ class Report:
         data = asdict(self)
         data["message"] = _clean(self.message, _MAX_MESSAGE)
         data["models"] = [{**model, "name": _clean(model["name"], _MAX_NAME)} for model in data["models"]]
-        data["kept"] = list(data["kept"])
+        data["kept"], data["freed"] = list(data["kept"]), list(data["freed"])
         data["failures"] = [_failure_written(failure) for failure in self.failures]
-        for key in ("reason", "failures"):
+        for key in ("reason", "failures", "freed"):
             if not data[key]:
                 del data[key]
         while len(text := json.dumps(data, separators=(",", ":"))) > MAX_BYTES:
             if data["kept"]:
                 data["kept"].pop()
+            elif data.get("freed"):
+                data["freed"].pop()
             elif data["models"]:
                 data["models"].pop()
             elif data.get("failures"):
@@ -114,6 +117,7 @@ def _report(data: dict[str, object]) -> Report:
         kept=_each(data.get("kept"), _digest),
         free=None if free is None else _count(free),
         failures=_each(data.get("failures"), _failure),
+        freed=_each(data.get("freed"), _digest),
     )
 
 

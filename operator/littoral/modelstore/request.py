@@ -18,14 +18,23 @@ ENV_TERMINATION_LOG: Final = "LITTORAL_TERMINATION_LOG"
 
 _NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
+_PART: Final = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
+_LAYOUTS: Final = ("Model", "Repository")
+_ALWAYS: Final = frozenset({"name", "uri", "sha256", "size", "format", "config"})
+"""Fields of a model that are written even where they are empty."""
+ENV_SLICE: Final = "LITTORAL_SLICE"
+"""The GPUSlice for which the container fetches: the name of its pin."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelRequest:
     """One model: `name` as Triton's clients call it, `size` the most bytes the artifact may have (None: undeclared).
 
-    `format` names the model file where the artifact is a single file; `config` is the generated config.pbtxt, used
-    where the artifact brings none.
+    `sha256` is the digest of the file, of the folder's listing (see modelstore.listing) or of the OCI manifest.
+    `format` names the model file where the artifact is a single file; `config` is the generated config.pbtxt, of which
+    the artifact's own takes the place field by field. `layout` is "Model" or "Repository". `secret` and `settings` name
+    folders below SECRETS_MOUNT and SETTINGS_MOUNT; empty: none. With `signed` it is not laid out unless a trusted key
+    signed it; `signature` is the URI of the bundle, empty for model.sig in the artifact.
     """
 
     name: str
@@ -34,6 +43,11 @@ class ModelRequest:
     size: int | None = None
     format: str = ""
     config: str | None = None
+    layout: str = "Model"
+    secret: str = ""
+    settings: str = ""
+    signed: bool = False
+    signature: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,15 +59,25 @@ class FetchRequest:
     cache: str = CACHE_MOUNT
     partial: bool = False
     """For a shared server: one model that does not arrive holds none of the others back."""
+    prefetch: bool = False
+    """The artifacts are brought into the cache and no repository is laid out: what a slice is to serve next."""
+    slices: tuple[str, ...] | None = None
+    """The slices of the namespace that are on the node; what another's pin holds may be collected. None: unknown."""
+    quota: int | None = None
+    """Bytes that the namespace's cache may take on the node; None: the default (see modelstore.quota)."""
 
     def dump(self) -> str:
         """Return the value of the environment variable; the same request always gives the same text.
 
-        It stands in pod templates, so `partial` is written only where it is asked for.
+        It stands in pod templates, so what came to be asked for later is written only where it is.
         """
         fields = asdict(self)
-        if not self.partial:
-            del fields["partial"]
+        fields["models"] = [
+            {key: model[key] for key in model if key in _ALWAYS or model[key]} for model in fields["models"]
+        ]
+        for key in ("partial", "prefetch", "slices", "quota"):
+            if fields[key] in (None, False):
+                del fields[key]
         return json.dumps(fields, separators=(",", ":"), sort_keys=True)
 
 
@@ -70,6 +94,9 @@ def parse_request(text: str) -> FetchRequest:
         repository=_string(data, "repository", "", REPOSITORY_MOUNT),
         cache=_string(data, "cache", "", CACHE_MOUNT),
         partial=_flag(data, "partial"),
+        prefetch=_flag(data, "prefetch"),
+        slices=_slices(data),
+        quota=_size(data, "quota", ""),
     )
     names = [model.name for model in request.models]
     if len(set(names)) != len(names):
@@ -80,9 +107,9 @@ def parse_request(text: str) -> FetchRequest:
 def _model(data: object, where: str) -> ModelRequest:
     if not isinstance(data, dict):
         raise RequestInvalid(f"{ENV_REQUEST}: {where} must be an object")
-    size, config = data.get("size"), data.get("config")
-    if size is not None and (isinstance(size, bool) or not isinstance(size, int) or size <= 0):
-        raise RequestInvalid(f"{ENV_REQUEST}: {where}.size must be a positive number of bytes, or null")
+    config, layout = data.get("config"), data.get("layout", "Model")
+    if layout not in _LAYOUTS:
+        raise RequestInvalid(f"{ENV_REQUEST}: {where}.layout must be one of {', '.join(_LAYOUTS)}")
     if config is not None and not isinstance(config, str):
         raise RequestInvalid(f"{ENV_REQUEST}: {where}.config must be the text of a config.pbtxt, or null")
     # The name and the digest become path components.
@@ -92,10 +119,37 @@ def _model(data: object, where: str) -> ModelRequest:
         ),
         uri=_string(data, "uri", where),
         sha256=_matching(data, "sha256", where, _DIGEST, "64 lower-case hex digits"),
-        size=size,
+        size=_size(data, "size", where),
         format=_string(data, "format", where, ""),
         config=config,
+        layout=layout,
+        secret=_folder(data, "secret", where),
+        settings=_folder(data, "settings", where),
+        signed=_flag(data, "signed"),
+        signature=_string(data, "signature", where, ""),
     )
+
+
+def _size(data: Mapping[str, object], key: str, where: str) -> int | None:
+    value = data.get(key)
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value <= 0):
+        place = f"{where}.{key}" if where else key
+        raise RequestInvalid(f"{ENV_REQUEST}: {place} must be a positive number of bytes, or null")
+    return value
+
+
+def _folder(data: Mapping[str, object], key: str, where: str) -> str:
+    """The name of a Secret or a ConfigMap, which becomes a path component."""
+    return _matching(data, key, where, _PART, "the name of an object") if data.get(key) else ""
+
+
+def _slices(data: Mapping[str, object]) -> tuple[str, ...] | None:
+    value = data.get("slices")
+    if value is None:
+        return None
+    if not isinstance(value, list) or not all(isinstance(name, str) and _PART.fullmatch(name) for name in value):
+        raise RequestInvalid(f"{ENV_REQUEST}: slices must be a list of names of GPUSlices, or null")
+    return tuple(value)
 
 
 def _string(data: Mapping[str, object], key: str, where: str, default: str | None = None) -> str:

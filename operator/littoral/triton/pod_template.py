@@ -145,7 +145,7 @@ def model_request(model: InferenceModel, variant: Variant, platform: Platform) -
     return ModelRequest(
         name=model.model_name,
         uri=source.uri,
-        sha256=source.sha256,
+        sha256=source.digest,
         size=size,
         format=variant.format,
         config=model_config.generate(model.model_name, backend.name, platform.stack.instance_kind, backend.parameters),
