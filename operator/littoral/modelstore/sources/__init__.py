@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
+from littoral.modelstore.access import NO_ACCESS, Access
 from littoral.modelstore.errors import UnsupportedSource
 
 CHUNK: Final = 1 << 20
@@ -35,30 +36,61 @@ class SourceChanged(Exception):  # noqa: N818 - a signal between a source and it
 
 
 class Source(Protocol):
-    """One artifact at its origin."""
+    """One stream of bytes at its origin: an artifact, or a member of one."""
 
     def open(self, offset: int) -> Stream:
         """Return the bytes from `offset` on. Raises FetchError, SourceChanged."""
 
 
-def _http(uri: str, _: Path) -> Source:
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One of the files that make up an artifact.
+
+    `path` is relative, with "/" between its parts; `size` (bytes) and `sha256` (hex digits) are given where the origin
+    promises them. With `unpack` it is an archive whose content belongs into the folder `path` ("" is the root).
+    """
+
+    path: str
+    source: Source
+    size: int | None = None
+    sha256: str | None = None
+    unpack: bool = False
+
+
+class Collection(Protocol):
+    """An artifact of several files: a folder, or an OCI manifest.
+
+    `verified` says whether the members' digests are themselves proved by the promised one, as an OCI manifest's are;
+    else the digest of the listing of all of them is what is compared.
+    """
+
+    verified: bool
+
+    def members(self) -> tuple[Member, ...]:
+        """Return them, sorted by path. Raises FetchError; DigestMismatch where the manifest is not what was promised."""
+
+
+Origin = Source | Collection
+
+
+def _http(uri: str, _: Path, access: Access) -> Origin:  # noqa: ARG001 - given when credentials are read
     from littoral.modelstore.sources.http import HttpSource  # noqa: PLC0415 - a warm start loads no HTTP stack
 
     return HttpSource(uri)
 
 
-def _file(uri: str, imports: Path) -> Source:
+def _file(uri: str, imports: Path, _: Access) -> Origin:
     from littoral.modelstore.sources.file import ImportedFile  # noqa: PLC0415 - each source only where it is used
 
     return ImportedFile(uri, imports)
 
 
-SCHEMES: Final[Mapping[str, Callable[[str, Path], Source]]] = {"http": _http, "https": _http, "file": _file}
+SCHEMES: Final[Mapping[str, Callable[[str, Path, Access], Origin]]] = {"http": _http, "https": _http, "file": _file}
 """What a URI may begin with."""
 
 
-def source_for(uri: str, imports: Path) -> Source:
-    """Return the source that `uri` names; `imports` is where file:///import/ lies. Raises UnsupportedSource."""
+def source_for(uri: str, imports: Path, access: Access = NO_ACCESS) -> Origin:
+    """Return the origin that `uri` names; `imports` is where file:///import/ lies. Raises UnsupportedSource."""
     try:
         parts = urllib.parse.urlsplit(uri)
     except ValueError as error:
@@ -72,7 +104,7 @@ def source_for(uri: str, imports: Path) -> Source:
             raise UnsupportedSource(
                 f"{shown(uri)}: {suffix} files are not supported; pack the model as .tar or .tar.gz"
             )
-    return SCHEMES[parts.scheme](uri, imports)
+    return SCHEMES[parts.scheme](uri, imports, access)
 
 
 def shown(uri: str) -> str:
