@@ -67,7 +67,7 @@ class Collection(Protocol):
     verified: bool
 
     def members(self) -> tuple[Member, ...]:
-        """Return them, sorted by path. Raises FetchError; DigestMismatch where the manifest is not what was promised."""
+        """Return them, sorted by path. Raises FetchError: DigestMismatch where the manifest is not the promised one."""
 
 
 Origin = Source | Collection
