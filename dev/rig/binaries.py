@@ -1,4 +1,4 @@
-"""The programs a cluster is made of: which they are, from which pinned Go module, and how they are built once.
+"""The programs of clusters and tests: which they are, from which pinned Go module, and how they are built once.
 
 Every program comes out of one of the modules in dev/gomods, whose go.sum pins every line of its source; containerd,
 runc and the CNI plugins too, so that nothing is installed on the host that could displace its own container runtime.
@@ -69,6 +69,9 @@ CATALOGUE: Mapping[str, Binary] = {
         Binary("kube-proxy", "kubernetes", f"{_KUBERNETES}/kube-proxy", 38),
         Binary("kubectl", "kubernetes", f"{_KUBERNETES}/kubectl", 75),
         Binary("kwok", "kwok", "sigs.k8s.io/kwok/cmd/kwok", 126),
+        Binary("toxiproxy-server", "toxiproxy", "github.com/Shopify/toxiproxy/v2/cmd/server", 7),
+        Binary("registry", "registry", "github.com/distribution/distribution/v3/cmd/registry", 58),
+        Binary("versitygw", "versitygw", "github.com/versity/versitygw/cmd/versitygw", 49),
     )
 }
 CONTROL_PLANE = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
@@ -76,6 +79,8 @@ NODE = (
     "containerd", "containerd-shim-runc-v2", "ctr", "runc", "bridge", "loopback", "host-local", "portmap",
     "kubelet", "kube-proxy",
 )  # fmt: skip
+SERVERS = ("toxiproxy-server", "registry", "versitygw")
+"""What models are fetched from, and through, in the contract tests of delivery (see `rig.servers`)."""
 
 
 def build_flags(family: str) -> tuple[str, ...]:

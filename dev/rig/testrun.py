@@ -108,7 +108,7 @@ def _prepared(*, needed: bool) -> Iterator[Callable[[Progress], None]]:
 
     def ready(progress: Progress) -> None:
         if builder.poll() is None:
-            progress(f"waiting for what the cluster is made of (from nothing 12 to 15 minutes on two cores; {log})")
+            progress(f"waiting for what the cluster is made of (from nothing 14 to 17 minutes on two cores; {log})")
         if builder.wait() != 0:
             raise with_log("what the cluster is made of could not be built", log)
 
@@ -160,7 +160,7 @@ def _report(outcomes: Sequence[Outcome], *, narrowed: bool) -> int:
 
 def _build_programs(nodes: bool, progress: Progress) -> None:
     builds = Binaries()
-    builds.ensure((*binaries.CONTROL_PLANE, *(binaries.NODE if nodes else ()), "kwok"), progress)
+    builds.ensure((*binaries.CONTROL_PLANE, *(binaries.NODE if nodes else ()), "kwok", *binaries.SERVERS), progress)
     builds.kubectl(progress)
 
 
