@@ -9,7 +9,9 @@ import pytest
 from tests.modelstore.conftest import Member, special, tar
 
 from littoral.modelstore.errors import ArchiveUnsafe, LayoutInvalid
-from littoral.modelstore.unpack import MAX_MEMBERS, MAX_SLACK, is_archive, unpack
+from littoral.modelstore.tree import MAX_MEMBERS, Tree
+from littoral.modelstore.unpack import HEAD, MAX_SLACK, archive_kind, unpack
+from littoral.modelstore.zst import zstd
 
 
 class Bytes(io.BytesIO):
@@ -21,7 +23,9 @@ class Bytes(io.BytesIO):
 
 
 def unpacked(body: bytes, into: Path) -> Path:
-    unpack(Bytes(body), into, compressed=body[:1] == b"\x1f", spend=lambda _: None)
+    kind = archive_kind(body[:HEAD])
+    assert kind is not None
+    unpack(Bytes(body), kind, Tree(into, lambda _: None))
     return into
 
 
@@ -36,8 +40,8 @@ UNSAFE: dict[str, tuple[dict[str, Member], str]] = {
     "write through a link": ({"b": b"", "a": special(tarfile.SYMTYPE, "b"), "a/x": b"x"}, "through a link"),
     "folder over a link": ({"b": b"", "a": special(tarfile.SYMTYPE, "b"), "./a": special(tarfile.DIRTYPE)}, "a link"),
     "write through a file": ({"a": b"", "a/x": b"x"}, "through a file"),
-    "hard link out": ({"1/a": special(tarfile.LNKTYPE, "../../etc/shadow")}, "leaves the archive"),
-    "hard link absolute": ({"1/a": special(tarfile.LNKTYPE, "/etc/shadow")}, "leaves the archive"),
+    "hard link out": ({"1/a": special(tarfile.LNKTYPE, "../../etc/shadow")}, "leaves the artifact"),
+    "hard link absolute": ({"1/a": special(tarfile.LNKTYPE, "/etc/shadow")}, "leaves the artifact"),
     "hard link to nothing": ({"1/a": special(tarfile.LNKTYPE, "1/b")}, "no file before it"),
     "hard link to a link": (
         {"l": special(tarfile.SYMTYPE, "x"), "h": special(tarfile.LNKTYPE, "l")},
@@ -128,15 +132,16 @@ def test_a_gzip_of_several_members_is_read_to_its_end(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("head", "archive"),
+    ("head", "kind"),
     [
-        (tar({"a": b"x"})[:512], True),
-        (gzip.compress(b""), True),
-        (b"PK\x03\x04" + bytes(508), False),
-        (bytes(512), False),
-        (b"", False),
-        (b"\x08\x07\x12\x07pytorch" * 50, False),
+        (tar({"a": b"x"})[:512], "tar"),
+        (gzip.compress(b""), "tar.gz"),
+        (zstd.compress(b""), "tar.zst"),
+        (b"PK\x03\x04" + bytes(508), None),
+        (bytes(512), None),
+        (b"", None),
+        (b"\x08\x07\x12\x07pytorch" * 50, None),
     ],
 )
-def test_archives_are_known_by_their_bytes(head: bytes, archive: bool) -> None:
-    assert is_archive(head[:512]) is archive
+def test_archives_are_known_by_their_bytes(head: bytes, kind: str | None) -> None:
+    assert archive_kind(head[:HEAD]) == kind

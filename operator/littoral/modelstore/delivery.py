@@ -19,7 +19,8 @@ from littoral.modelstore.files import new_file
 from littoral.modelstore.request import ModelRequest
 from littoral.modelstore.sources import CHUNK, Source, SourceChanged, shown, source_for
 from littoral.modelstore.transfer import Download, Patience
-from littoral.modelstore.unpack import HEAD, is_archive, unpack
+from littoral.modelstore.tree import Tree
+from littoral.modelstore.unpack import HEAD, archive_kind, unpack
 
 ROUNDS: Final = 3
 """How often an artifact is begun anew within one process when its source changes meanwhile."""
@@ -69,9 +70,9 @@ def _receive(download: Download, content: Path, cache: Cache, promised: str) -> 
     head = download.peek(HEAD)
     cache.require(download.total or 0)
     spend = cache.spender()
-    if is_archive(head):
+    if kind := archive_kind(head):
         try:
-            unpack(download, content, compressed=head[:1] == b"\x1f", spend=spend)
+            unpack(download, kind, Tree(content, spend))
         except (ArchiveUnsafe, LayoutInvalid):
             if download.finish() == promised:
                 raise

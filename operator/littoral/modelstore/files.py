@@ -21,6 +21,33 @@ def new_file(path: Path, *, executable: bool = False) -> Iterator[IO[bytes]]:
         os.fsync(file.fileno())
 
 
+@contextmanager
+def grown_file(path: Path, size: int) -> Iterator[IO[bytes]]:
+    """Give a file that is there, cut to `size` bytes, to be read from its beginning and then to be written on.
+
+    When the block ends well, it is on the disk. Raises OSError; never follows a link.
+    """
+    with os.fdopen(os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC), "r+b") as file:
+        file.truncate(size)
+        yield file
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def replace_file(path: Path, data: bytes) -> None:
+    """Put a small file in the place of whatever is at `path`, wholly or not at all. Raises OSError."""
+    # A name of its own, for two containers may write the same file at a time; the dot keeps it out of every list.
+    draft = path.with_name(f".{path.name}.{os.urandom(8).hex()}")
+    try:
+        with new_file(draft) as file:
+            file.write(data)
+        draft.replace(path)
+    except Exception:
+        draft.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
 def sync_folder(folder: Path) -> None:
     """Make the names in `folder` durable. Raises OSError."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

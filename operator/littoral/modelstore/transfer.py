@@ -1,10 +1,13 @@
-"""Reading an artifact once, front to back, through whatever the link does meanwhile.
+"""Reading a stream once, front to back, through whatever the link does meanwhile.
 
 A Download is a file-like object for the unpacker: it hashes and counts every byte before anyone sees it, resumes where
 the connection was cut, and holds one chunk in memory. Attempts that bring nothing are counted and backed off; one that
-brings at least a chunk starts the count anew, so a slow link with many cuts finishes and a dead one fails within
-seconds. Then the process ends with SourceUnreachable and the kubelet's own back-off takes over: the pod shows what is
-going on, and nothing holds the lock meanwhile.
+brings at least a chunk starts the count anew, so a slow link with many cuts finishes.
+
+How many such attempts in a row end it depends on what is at stake. Before the first byte a dead source fails within
+seconds, and the kubelet's own back-off takes over: the pod shows what goes on, and nothing holds the lock meanwhile.
+Once bytes are here, of an archive above all, which cannot be resumed by another process, giving up would throw them
+away: the process goes on for a quarter of an hour without a byte.
 """
 
 import hashlib
@@ -25,16 +28,25 @@ _LONGEST_WAIT: Final = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """Attempts in a row that may bring nothing, and the wait between them in seconds: `first`, doubled up to `most`."""
+    """How often in a row an attempt may bring nothing, and how long to wait between two, in seconds.
+
+    `attempts` while nothing is here, `staked` once bytes of the artifact are; the wait is `first`, doubled up to
+    `most`. The defaults give up after some 15 s and some 17 min, beside the time that the attempts themselves take.
+    """
 
     attempts: int = 6
+    staked: int = 72
     first: float = 0.5
-    most: float = 8.0
+    most: float = 15.0
     sleep: Callable[[float], None] = time.sleep
+
+    def ends(self, failures: int, received: int) -> bool:
+        """Tell whether the given number of failures in a row is enough, with so many bytes at stake."""
+        return failures >= (self.staked if received else self.attempts)
 
     def wait(self, failures: int, asked: float | None) -> None:
         """Wait after the given number of failures in a row, at least what the server asked for, within reason."""
-        backoff = min(self.first * 2.0 ** (failures - 1), self.most)
+        backoff = self.most if failures > 30 else min(self.first * 2.0 ** (failures - 1), self.most)
         self.sleep(max(backoff, min(asked or 0.0, _LONGEST_WAIT)))
 
 
@@ -56,27 +68,68 @@ class Progress:
         self._said, self._bytes = now, received
 
 
-class Download:
-    """One artifact being read.
+class Tally:
+    """What a whole artifact has brought, over all the streams that it comes in: its limit and its progress.
 
-    `read` raises TooLarge as soon as more than `limit` bytes are there or announced, SourceUnreachable when patience is
-    out, SourceChanged when the source began to hand out something else. `resumed` tells whether the bytes were joined
-    from several answers; `total` is the size that the source announced, known after the first read.
+    `total` is the size of the artifact where it is known. Methods raise TooLarge beyond `limit`.
     """
 
     def __init__(
-        self, source: Source, *, what: str, limit: int | None = None, patience: Patience | None = None
+        self, what: str, *, limit: int | None = None, total: int | None = None, progress: Progress | None = None
     ) -> None:
-        self.received = 0
+        self.what, self.total, self.received = what, total, 0
+        self._limit = limit
+        self._progress = progress or Progress(what)
+        self.expect(total or 0)
+
+    def expect(self, size: int) -> None:
+        """Note that the artifact has at least `size` bytes."""
+        if self._limit is not None and size > self._limit:
+            raise TooLarge(
+                f"{self.what} has more than the {self._limit} bytes that its size declares (at least {size})"
+            )
+
+    def add(self, size: int) -> None:
+        """Note that `size` more bytes are here."""
+        self.received += size
+        self.expect(self.received)
+        self._progress.at(self.received, self.total)
+
+
+class Download:
+    """One stream being read: an artifact, or a part of one whose `tally` it then shares.
+
+    With `start`, that many bytes are here already and `digest` has seen them. `read` raises TooLarge as soon as more
+    than `limit` bytes are there or announced, SourceUnreachable when patience is out, SourceChanged when the source
+    began to hand out something else. `resumed` tells whether the bytes were joined from several answers; `total` and
+    `validator` are what the source announced, known after the first read.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        *,
+        what: str,
+        limit: int | None = None,
+        patience: Patience | None = None,
+        tally: Tally | None = None,
+        start: int = 0,
+        digest: "hashlib._Hash | None" = None,
+    ) -> None:
+        self.received = self.start = start
         self.total: int | None = None
-        self.resumed = False
-        self._source, self._what, self._limit = source, what, limit
+        self.validator: str | None = None
+        self.resumed = start > 0
+        self.what = what
+        self._source = source
+        self._whole = tally is None
+        self._tally = tally or Tally(what, limit=limit)
         self._patience = patience or Patience()
-        self._progress = Progress(what)
-        self._hash = hashlib.sha256()
+        self._hash = digest or hashlib.sha256()
         self._chunks = self._resuming()
         self._pending = b""
         self._position = 0
+        self._tally.add(start)
 
     def read(self, size: int) -> bytes:
         """Return at most `size` bytes, as many as are at hand; b"" at the end."""
@@ -95,9 +148,14 @@ class Download:
             self._pending, self._position = self._pending[self._position :] + chunk, 0
         return self._pending[self._position : self._position + size]
 
+    def chunks(self) -> Generator[bytes, None, None]:
+        """Yield what is left."""
+        while chunk := self.read(CHUNK):
+            yield chunk
+
     def finish(self) -> str:
         """Read what is left and return the SHA-256 of the whole as hex digits."""
-        while self.read(CHUNK):
+        for _ in self.chunks():
             pass
         return self._hash.hexdigest()
 
@@ -113,7 +171,7 @@ class Download:
                 yield from self._attempt()
             except SourceUnreachable as error:
                 failures = 1 if self.received - begun >= CHUNK else failures + 1
-                if not error.retry or failures >= self._patience.attempts:
+                if not error.retry or self._patience.ends(failures, self._tally.received):
                     raise SourceUnreachable(self._given_up(error, failures)) from error
                 _log.warning("%s, after %d bytes; trying again", error, self.received)
                 self._patience.wait(failures, error.retry_after)
@@ -123,21 +181,19 @@ class Download:
 
     def _attempt(self) -> Generator[bytes, None, None]:
         stream = self._source.open(self.received)
-        self.total = stream.total
+        self.total, self.validator = stream.total, stream.validator
+        if self._whole:
+            self._tally.total = stream.total
         with closing(stream.chunks):
-            self._check(stream.total or 0)
+            self._tally.expect(self._tally.received - self.received + (stream.total or 0))
             for chunk in stream.chunks:
                 self.received += len(chunk)
-                self._check(self.received)
                 self._hash.update(chunk)
-                self._progress.at(self.received, stream.total)
+                self._tally.add(len(chunk))
                 yield chunk
-
-    def _check(self, size: int) -> None:
-        if self._limit is not None and size > self._limit:
-            raise TooLarge(
-                f"{self._what} has more than the {self._limit} bytes that its size declares (at least {size})"
-            )
+        if stream.total is not None and self.received < stream.total:
+            missing = stream.total - self.received
+            raise SourceUnreachable(f"{self.what} ended with {missing} bytes to come", retry=True)
 
     def _given_up(self, error: SourceUnreachable, failures: int) -> str:
         return f"{error} ({failures} attempts in a row, {self.received} bytes received)" if failures > 1 else str(error)

@@ -9,7 +9,7 @@ import urllib.parse
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final, Protocol, runtime_checkable
 
 from littoral.modelstore.access import NO_ACCESS, Access
 from littoral.modelstore.errors import UnsupportedSource
@@ -24,11 +24,13 @@ _PACKED: Final = (".zip", ".tar.zst", ".tar.xz", ".txz", ".tar.bz2", ".tbz2", ".
 class Stream:
     """The bytes from the offset asked for to the end, and the size of the whole artifact where the source knows it.
 
-    `chunks` holds the connection: whoever takes it closes it.
+    `chunks` holds the connection: whoever takes it closes it. `validator` is what the source says of the version that
+    these bytes are of (an ETag, a date of change): with another one the bytes are others; None: it says nothing.
     """
 
     chunks: Generator[bytes, None, None]
     total: int | None
+    validator: str | None = None
 
 
 class SourceChanged(Exception):  # noqa: N818 - a signal between a source and its reader, never a reason
@@ -57,6 +59,7 @@ class Member:
     unpack: bool = False
 
 
+@runtime_checkable
 class Collection(Protocol):
     """An artifact of several files: a folder, or an OCI manifest.
 
