@@ -22,7 +22,7 @@ from typing import Final, Literal
 from littoral.modelstore.cache import Cache
 from littoral.modelstore.delivery import deliver
 from littoral.modelstore.errors import FetchError, InternalError, from_os_error
-from littoral.modelstore.layout import lay_out
+from littoral.modelstore.layout import Repository
 from littoral.modelstore.report import FailedModel, FetchedModel, Report
 from littoral.modelstore.request import (
     ENV_REQUEST,
@@ -39,7 +39,7 @@ _log: Final = logging.getLogger("littoral.fetch")
 
 def fetch_all(request: FetchRequest, patience: Patience | None = None) -> Report:
     """Deliver and lay out every model of `request`; what went wrong is in the report, nothing is raised."""
-    cache, repository = Cache(Path(request.cache)), Path(request.repository)
+    cache, repository = Cache(Path(request.cache)), Repository(Path(request.repository))
     done: list[FetchedModel] = []
     failures: dict[str, FetchError] = {}
     for model in request.models:
@@ -59,11 +59,11 @@ def fetch_all(request: FetchRequest, patience: Patience | None = None) -> Report
     return Report("partial", first.reason, str(first), tuple(done), kept, free, missing)
 
 
-def _fetch_one(model: ModelRequest, cache: Cache, repository: Path, patience: Patience | None) -> FetchedModel:
+def _fetch_one(model: ModelRequest, cache: Cache, repository: Repository, patience: Patience | None) -> FetchedModel:
     begun = time.monotonic()
     try:
         artifact, fetched = deliver(model, cache, patience=patience)
-        lay_out(model, artifact, repository)
+        repository.lay_out(model, artifact)
     except OSError as error:
         raise from_os_error(error, f"storing model {model.name}") from error
     except FetchError:

@@ -2,20 +2,28 @@
 
 ::
 
-    <repository>/<model>/config.pbtxt        a file: the archive's own, else the generated one, else none
-    <repository>/<model>/<anything else>     links to the root of the archive's content in the cache, or
+    <repository>/<model>/config.pbtxt        a file: the artifact's own and what it lacks of the generated one
+    <repository>/<model>/<anything else>     links to what lies beside it in the artifact, or
     <repository>/<model>/1/model.<suffix>    a link to the single file, named by its format
 
-A model's folder is made under a name that Triton is never told and renamed, so it is there wholly or not at all; one
-that an earlier run of the same pod left is replaced.
+An artifact of the layout Model is one model: that file, or a folder with its version folders. One of the layout
+Repository is a folder of such folders, each a model with a config.pbtxt of its own, and one of them is what clients
+call; since a shared server has one repository, no two artifacts may bring a model of one name.
+
+What is laid out for an artifact appears when all of it is ready. Triton may be told to load whatever is there, so a
+failure leaves nothing and a run begins with nothing: what an earlier run of the same pod left may point at artifacts
+that are gone.
 """
 
+import logging
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from littoral.modelstore import config, pbtxt
 from littoral.modelstore.cache import Artifact
 from littoral.modelstore.errors import LayoutInvalid
 from littoral.modelstore.request import ModelRequest
@@ -34,83 +42,168 @@ MODEL_FILES: Final[Mapping[str, str]] = {
 _MAX_CONFIG: Final = 1 << 20
 _ZIP: Final = b"PK\x03\x04"
 _VERSION: Final = re.compile(r"[1-9][0-9]{0,17}")
-_TOKEN: Final = re.compile(r"""#[^\n]*|"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*'|[{}\[\]<>:]|\w+""")
+_NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
+_log: Final = logging.getLogger(__name__)
 
 
-def lay_out(model: ModelRequest, artifact: Artifact, repository: Path) -> None:
-    """Make `model` loadable from `repository`. Raises LayoutInvalid, OSError."""
-    target, draft = repository / model.name, repository / f".{model.name}.draft"
-    for left in (draft, target):
-        if left.exists():
+class Repository:
+    """The repository at `path`, laid out anew. Every method may raise OSError."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._draft = path / ".draft"
+        self._brought: dict[str, str] = {}
+        """By the name of a model in the repository: that of the model whose artifact brought it."""
+        self._begun = False
+
+    def lay_out(self, model: ModelRequest, artifact: Artifact) -> None:
+        """Make `model` loadable, and with it what else its artifact holds. Raises LayoutInvalid, OSError."""
+        if not self._begun:
+            self._clear()
+        with self._drafting():
+            if model.layout == "Repository":
+                _Layout(model).models(artifact.content, self._draft)
+            elif artifact.content.is_dir():
+                _Layout(model).folder(artifact.content, self._draft / model.name)
+            else:
+                _Layout(model).file(artifact.content, self._draft / model.name)
+            drafts = sorted(self._draft.iterdir())
+            for draft in drafts:
+                self._is_new(draft.name, model)
+            for draft in drafts:
+                draft.rename(self._path / draft.name)
+                self._brought[draft.name] = model.name
+
+    def _clear(self) -> None:
+        for left in self._path.iterdir():
             shutil.rmtree(left)
-    draft.mkdir(mode=0o755, parents=True)
-    config = _link_folder(model, artifact, draft) if artifact.content.is_dir() else _link_file(model, artifact, draft)
-    if config is not None:
-        (draft / CONFIG).write_text(config, encoding="utf-8")
-    draft.rename(target)
+        self._begun = True
+
+    def _is_new(self, name: str, model: ModelRequest) -> None:
+        if (other := self._brought.get(name)) is not None:
+            raise LayoutInvalid(
+                f"model {model.name}: its artifact and that of model {other} both bring a model {name!a}, and they "
+                "share one server; rename one of the two, or serve them in different groups"
+            )
+
+    @contextmanager
+    def _drafting(self) -> Iterator[None]:
+        self._draft.mkdir(mode=0o755)
+        try:
+            yield
+        finally:
+            shutil.rmtree(self._draft)
 
 
-def _link_file(model: ModelRequest, artifact: Artifact, draft: Path) -> str | None:
-    name = MODEL_FILES.get(model.format)
-    if name is None:
-        raise LayoutInvalid(
-            f"model {model.name}: a single file is laid out for the formats {', '.join(sorted(MODEL_FILES))}, not for "
-            f"{model.format or 'none'!r}; pack a model directory (1/ and what it needs) as a tar archive"
-        )
-    with artifact.content.open("rb") as file:
-        # TorchScript files are zip archives by nature.
-        if file.read(len(_ZIP)) == _ZIP and model.format != "pytorch":
-            raise LayoutInvalid(f"model {model.name}: the artifact is a zip archive; pack the model as .tar or .tar.gz")
-    (draft / "1").mkdir(mode=0o755)
-    (draft / "1" / name).symlink_to(artifact.content)
-    return model.config
+class _Layout:
+    """How one request's artifact is laid out; `content` is in the cache, `target` is what is made of it."""
+
+    def __init__(self, model: ModelRequest) -> None:
+        self._model = model
+
+    def file(self, content: Path, target: Path) -> None:
+        """Lay out a single file as version 1 of the model."""
+        name = MODEL_FILES.get(self._model.format)
+        if name is None:
+            raise self._invalid(
+                f"a single file is laid out for the formats {', '.join(sorted(MODEL_FILES))}, not for "
+                f"{self._model.format or 'none'!r}; pack a model directory (1/ and what it needs) as a tar archive"
+            )
+        with content.open("rb") as file:
+            # TorchScript files are zip archives by nature.
+            if file.read(len(_ZIP)) == _ZIP and self._model.format != "pytorch":
+                raise self._invalid("the artifact is a zip archive; pack the model as .tar or .tar.gz")
+        (target / "1").mkdir(mode=0o755, parents=True)
+        (target / "1" / name).symlink_to(content)
+        if self._model.config is not None:
+            (target / CONFIG).write_text(self._model.config, encoding="utf-8")
+
+    def folder(self, content: Path, target: Path) -> None:
+        """Lay out a folder that holds version folders as the model."""
+        if not _versions(content):
+            raise self._invalid(_no_version(content))
+        own = self._config_of(content / CONFIG, self._model.name)
+        self._link(content, target)
+        text = self._model.config if own is None else self._completed(own, self._model.name, only=None)
+        if text is not None:
+            (target / CONFIG).write_text(text, encoding="utf-8")
+
+    def models(self, content: Path, target: Path) -> None:
+        """Lay out each folder of a whole repository as a model; files beside them are nobody's."""
+        if not content.is_dir():
+            raise self._invalid("layout Repository needs a folder or an archive of folders, and the artifact is a file")
+        # A folder whose name begins with a dot is a tool's, such as .git.
+        folders = [path for path in sorted(content.iterdir()) if path.is_dir() and not path.name.startswith(".")]
+        if self._model.name not in {folder.name for folder in folders}:
+            found = ", ".join(repr(folder.name) for folder in folders) or "none"
+            raise self._invalid(
+                f"layout Repository needs a folder {self._model.name!a} at the artifact's root, since "
+                f"serving.modelName says that clients call it so; the folders there: {found}"
+            )
+        for folder in folders:
+            self._member(folder, target / folder.name)
+
+    def _member(self, folder: Path, target: Path) -> None:
+        if not _NAME.fullmatch(folder.name):
+            raise self._invalid(f"{folder.name!a} cannot be a model's name: letters, digits, '_', '.', '-'")
+        own = self._config_of(folder / CONFIG, folder.name)
+        if own is None:
+            raise self._invalid(f"{folder.name}/ has no {CONFIG}; in layout Repository each model brings its own")
+        # Triton wants one of an ensemble, too, and an empty folder is lost by most ways to carry files.
+        empty = config.is_ensemble(own) and not _versions(folder) and not (folder / "1").exists()
+        if not empty and not _versions(folder):
+            raise self._invalid(f"{folder.name}/ has no version folder ({folder.name}/1/)")
+        self._link(folder, target)
+        (target / CONFIG).write_text(self._completed(own, folder.name, only=config.ACCELERATOR), encoding="utf-8")
+        if empty:
+            (target / "1").mkdir(mode=0o755)
+
+    def _link(self, content: Path, target: Path) -> None:
+        target.mkdir(mode=0o755, parents=True)
+        for entry in sorted(content.iterdir()):
+            if entry.name != CONFIG:
+                (target / entry.name).symlink_to(entry)
+
+    def _config_of(self, path: Path, name: str) -> str | None:
+        """Return the text of a model's own configuration, None where it has none."""
+        where = f"the {CONFIG} of {name!a}"
+        if not path.is_symlink() and not path.exists():
+            return None
+        if path.is_symlink() or not path.is_file() or path.stat().st_size > _MAX_CONFIG:
+            raise self._invalid(f"{where} must be a file of at most 1 MiB")
+        try:
+            text = path.read_text(encoding="utf-8")
+            named = config.name(text)
+        except UnicodeDecodeError:
+            raise self._invalid(f"{where} is not text in UTF-8") from None
+        except pbtxt.Malformed as error:
+            raise self._invalid(f"{where} is not in protobuf's text format: {error}") from None
+        if named not in {None, name}:
+            raise self._invalid(f"{where} names the model {named!a}; the names must be equal, or the line be left out")
+        return text
+
+    def _completed(self, own: str, name: str, *, only: frozenset[str] | None) -> str:
+        if self._model.config is None:
+            return own
+        text, added = config.complete(own, self._model.config, only=only)
+        if added:
+            _log.info("%s: its %s says nothing of %s: added for this accelerator", name, CONFIG, ", ".join(added))
+        return text
+
+    def _invalid(self, sentence: str) -> LayoutInvalid:
+        return LayoutInvalid(f"model {self._model.name}: {sentence}")
 
 
-def _link_folder(model: ModelRequest, artifact: Artifact, draft: Path) -> str | None:
-    entries = sorted(artifact.content.iterdir())
-    if not any(_VERSION.fullmatch(entry.name) and entry.is_dir() for entry in entries):
-        raise LayoutInvalid(_no_version(model, entries))
-    config = model.config
-    for entry in entries:
-        if entry.name == CONFIG:
-            config = _own_config(model, entry)
-        else:
-            (draft / entry.name).symlink_to(entry)
-    return config
+def _versions(content: Path) -> bool:
+    return any(_VERSION.fullmatch(entry.name) and entry.is_dir() for entry in content.iterdir())
 
 
-def _no_version(model: ModelRequest, entries: list[Path]) -> str:
-    sentence = f"model {model.name}: the archive has no version folder (1/) at its root"
-    nested = next((entry.name for entry in entries if entry.is_dir() and (entry / "1").is_dir()), None)
-    if nested is not None:
+def _no_version(content: Path) -> str:
+    sentence = "the artifact has no version folder (1/) at its root"
+    folders = [entry for entry in sorted(content.iterdir()) if entry.is_dir() and _versions(entry)]
+    if len(folders) > 1:
+        return f"{sentence}, but {len(folders)} folders that have one: for a whole repository set layout: Repository"
+    if folders:
+        nested = folders[0].name
         return f"{sentence}, but one in {nested!a}/; pack the folder's content: tar -C {nested} -cf model.tar ."
     return f"{sentence}; pack the content of a Triton model directory"
-
-
-def _own_config(model: ModelRequest, path: Path) -> str:
-    try:
-        if path.is_symlink() or not path.is_file() or path.stat().st_size > _MAX_CONFIG:
-            raise LayoutInvalid(f"model {model.name}: the archive's {CONFIG} must be a file of at most 1 MiB")
-        text = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError:
-        raise LayoutInvalid(f"model {model.name}: the archive's {CONFIG} is not text in UTF-8") from None
-    name = config_name(text)
-    if name not in {None, model.name}:
-        raise LayoutInvalid(
-            f"model {model.name}: the archive's {CONFIG} names the model {name!a}; the names must be equal, "
-            "or the line be left out"
-        )
-    return text
-
-
-def config_name(text: str) -> str | None:
-    """Return the model's own name in a config.pbtxt (inputs and outputs have names too), or None."""
-    depth, tokens = 0, [token for token in _TOKEN.findall(text) if not token.startswith("#")]
-    for index, token in enumerate(tokens):
-        if token in {"{", "[", "<"}:
-            depth += 1
-        elif token in {"}", "]", ">"}:
-            depth -= 1
-        elif depth == 0 and token == "name" and tokens[index + 1 : index + 2] == [":"]:  # noqa: S105 - a token of text
-            return "".join(tokens[index + 2 : index + 3])[1:-1]
-    return None
