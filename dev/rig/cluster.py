@@ -53,6 +53,16 @@ class Cluster:
         """The host's address as nodes and pods see it: a server on it is the outside world to them."""
         return self.plan.host_address
 
+    def power_on(self, name: str, *, snapshotter: str | None = None) -> None:
+        """Start a node, for the first time or after its `power_off`; its Node object becomes Ready on its own."""
+        self.nodes[name].start(
+            binaries=Binaries().ensure(programs.NODE, silent),
+            pki=self.state / "pki",
+            url=self.control_plane.url,
+            sandbox_image=images.IMAGES["pause"].tag,
+            snapshotter=snapshotter or _snapshotter(self.state),
+        )
+
     def healthy(self) -> bool:
         """True if every component of the control plane and of each node runs and the API server is ready."""
         return self.control_plane.healthy() and all(node.healthy() for node in self.nodes.values())
@@ -170,17 +180,7 @@ def _bring_up(
     ImageStore(paths.cache_root(), state, found, snapshotter).give(archives, roots, progress)
     progress(f"starting {len(specs)} nodes (usually 10 s)")
     with ThreadPoolExecutor(max_workers=max(1, len(specs))) as pool:
-        starts = [
-            pool.submit(
-                node.start,
-                binaries=found,
-                pki=state / "pki",
-                url=cluster.control_plane.url,
-                sandbox_image=images.IMAGES["pause"].tag,
-                snapshotter=snapshotter,
-            )
-            for node in cluster.nodes.values()
-        ]
+        starts = [pool.submit(cluster.power_on, name, snapshotter=snapshotter) for name in cluster.nodes]
         for start in starts:
             start.result()
     _remember_images(state, archives)

@@ -125,6 +125,13 @@ def plug(plan: Plan, node: str, index: int) -> None:
     ip("-n", plan.switch, "route", "add", str(plan.pods(index)), "via", plan.node_address(index))
 
 
+def unplug(plan: Plan, node: str, index: int) -> None:
+    """Take a node's namespace and its cable away, with all that was in it: a machine without power. Undoes `plug`."""
+    ip("-n", plan.switch, "route", "delete", str(plan.pods(index)))
+    ip("-n", plan.switch, "link", "delete", _port(index))
+    ip("netns", "delete", plan.namespace(node))
+
+
 def set_cable(plan: Plan, index: int, *, connected: bool) -> None:
     """Pull or put back a node's cable, at the switch: inside the node its addresses and its pods stay as they are."""
     ip("-n", plan.switch, "link", "set", _port(index), "up" if connected else "down")

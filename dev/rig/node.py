@@ -1,9 +1,10 @@
 """A real edge node: containerd, kubelet and kube-proxy in a network and a mount namespace of their own.
 
 A node is an anchor process that holds its mount namespace, and components that join it. Everything of it runs in one
-control group and writes into one folder, so `stop` ends it whatever became of the command that started it.
+control group and writes into one folder, so it can be ended whatever became of the command that started it.
 
 `cut` is the uplink going down: the node's components and pods go on, and answer each other, without the control plane.
+`power_off` is the power going down: `start` finds what a disk keeps. The kernel, and so its boot id, is the machine's.
 """
 
 from __future__ import annotations
@@ -152,10 +153,11 @@ class RealNode:
         plugin = [DEVICE_PLUGIN] if self.spec.devices else []
         return all(self._table.alive(name) for name in (_ANCHOR, "containerd", "kubelet", "kube-proxy", *plugin))
 
-    def stop(self) -> None:
-        """End everything that runs on the node; its folder stays."""
+    def power_off(self) -> None:
+        """End everything that runs on the node at once; of its files only what is on its disk stays."""
         self._table.stop(kill=True)
         cgroups.destroy(self.cgroup)
+        network.unplug(self._plan, self.name, self.index)
 
     def _write_files(
         self, binaries: Mapping[str, Path], pki: Path, url: str, sandbox_image: str, snapshotter: str

@@ -138,6 +138,28 @@ def test_devices_come_back_after_the_kubelet_restarts(real_cluster: Cluster, cor
     assert node.healthy()
 
 
+def test_a_node_that_lost_power_comes_back_with_its_pods_and_what_its_disk_held(
+    real_cluster: Cluster, core: Any
+) -> None:
+    node = real_cluster.nodes["edge-a"]
+    pod = start_pod(core, "powered", "edge-a", ["python3", "-c", ANSWER])
+    node.exec(["touch", "/var/lib/littoral/on-disk", "/run/in-memory"])
+    node.power_off()
+    assert not node.healthy()
+    real_cluster.power_on("edge-a")
+
+    def anew() -> bool:
+        (status,) = core.read_namespaced_pod("powered", "default").status.container_statuses
+        return bool(status.ready and status.container_id != pod.status.container_statuses[0].container_id)
+
+    until(anew, timeout=60, failure=lambda: AssertionError(core.read_namespaced_pod("powered", "default").status))
+    address = core.read_namespaced_pod("powered", "default").status.pod_ip
+    assert subprocess.run(fetch(f"http://{address}:8080/"), capture_output=True, check=True).stdout == b"200\n"
+    assert node.exec(["ls", "/var/lib/littoral", "/run"]).stdout.count("on-disk") == 1
+    assert node.exec(["test", "-e", "/run/in-memory"], check=False).returncode == 1
+    node.exec(["rm", "/var/lib/littoral/on-disk"])
+
+
 def test_a_second_up_takes_the_running_cluster(real_cluster: Cluster) -> None:
     said: list[str] = []
     specs = [node.spec for node in real_cluster.nodes.values()]
