@@ -8,7 +8,7 @@ CACHE = $${LITTORAL_CACHE:-$${XDG_CACHE_HOME:-$$HOME/.cache}/littoral}
 FILE = littoral-cache.tgz
 
 .DEFAULT_GOAL := help
-.PHONY: help venv cluster cluster-down demo demo-cache demo-cache-load crds lint test test-long bench bench-plan
+.PHONY: help venv cluster cluster-down demo demo-cache demo-cache-load crds lint test test-long bench bench-plan bench-fetch
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
@@ -55,6 +55,9 @@ bench: $(STAMP) ## what models cost on a KWOK fleet: requests, CPU, memory, seco
 
 bench-plan: $(VENV)/.bench ## what a plan costs on large fleets, and how well it packs; ARGS="--fleet field --instances 0"
 	@$(PY) -m rig bench-plan $(ARGS)
+
+bench-fetch: $(STAMP) ## what fetching a model costs beside curl and sha256sum; ARGS="--mib 256 --rounds 3"
+	@$(PY) -m rig bench-fetch $(ARGS)
 
 # The solver that packing is measured against: no test and no part of the operator needs it.
 $(VENV)/.bench: $(STAMP) requirements-bench.lock

@@ -72,6 +72,18 @@ def bench_plan(fleets: tuple[str, ...], instances: int, output: Path | None) -> 
     sys.exit(planbench.run(list(fleets or planbench.FLEETS), instances, output))
 
 
+@main.command("bench-fetch")
+@click.option("--mib", default=2048, show_default=True, help="Size of the model.")
+@click.option("--rounds", default=5, show_default=True, help="Rounds that are counted.")
+@click.option("--source", "sources", multiple=True, type=click.Choice(["http", "s3", "oci"]), help="May be repeated.")
+@click.option("--json", "output", type=click.Path(dir_okay=False, path_type=Path), help="Write the figures there.")
+def bench_fetch(mib: int, rounds: int, sources: tuple[str, ...], output: Path | None) -> None:
+    """Measure what fetching a model costs beside curl and sha256sum of the same bytes."""
+    from rig import fetchbench, fetchsources  # noqa: PLC0415  # as above
+
+    sys.exit(fetchbench.run(mib, rounds, sources or fetchsources.KINDS, output, Steps()))
+
+
 @main.command("demo-cache")
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 def demo_cache(file: Path) -> None:
