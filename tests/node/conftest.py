@@ -1,6 +1,9 @@
-from collections.abc import Callable, Iterator
+import contextlib
+from collections.abc import Iterator, Mapping
+from typing import Protocol
 
 import pytest
+from kubernetes.client import ApiException
 from tests.node import edge as edges
 from tests.node.edge import Edge
 
@@ -12,7 +15,13 @@ from rig.progress import to_stderr
 # How soon a node that is cut off counts as offline: two of its heartbeats, where the default is five.
 GRACE = "--node-monitor-grace-period=20s"
 
-Namespaces = Callable[[], str]
+
+class Namespaces(Protocol):
+    """Makes a namespace of these labels and annotations; its name."""
+
+    def __call__(
+        self, labels: Mapping[str, str] | None = None, annotations: Mapping[str, str] | None = None
+    ) -> str: ...
 
 
 @pytest.fixture(scope="session")
@@ -34,15 +43,16 @@ def namespaces(edge: Edge) -> Iterator[Namespaces]:
     """Makes namespaces at Pod Security level baseline; they go, with all that is in them, after the module."""
     made: list[str] = []
 
-    def make() -> str:
-        labels = {"pod-security.kubernetes.io/enforce": "baseline"}
-        body = {"metadata": {"generateName": "test-", "labels": labels}}
+    def make(labels: Mapping[str, str] | None = None, annotations: Mapping[str, str] | None = None) -> str:
+        enforced = {"pod-security.kubernetes.io/enforce": "baseline", **(labels or {})}
+        body = {"metadata": {"generateName": "test-", "labels": enforced, "annotations": dict(annotations or {})}}
         made.append(edge.core.create_namespace(body).metadata.name)
         return made[-1]
 
     yield make
     for name in made:
-        edge.core.delete_namespace(name)
+        with contextlib.suppress(ApiException):  # a test deleted it
+            edge.core.delete_namespace(name)
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,8 @@ import kubernetes
 import psutil
 import yaml
 from tests.node import client
-from tests.node.models import Artifact, ModelServer, manifest, variant
+from tests.node.models import Artifact, manifest, variant
+from tests.node.webserver import ModelServer
 
 from littoral.api import group
 from rig import cgroups, kube
@@ -220,12 +221,16 @@ class Edge:
         found: Object = self.custom.get_cluster_custom_object(group.GROUP, group.VERSION, "edgenodes", name)
         return found
 
-    def server_process(self, pod: Any) -> psutil.Process:
-        """The tritonserver of a pod, among the host's processes."""
+    def processes(self, pod: Any) -> list[psutil.Process]:
+        """What runs in a pod's containers, among the host's processes."""
         tops = [top / self.cluster.nodes[pod.spec.node_name].cgroup for top in cgroups.hierarchies()]
         trees = [path for top in tops for path in top.glob(f"**/pod{pod.metadata.uid}")]
         pids = {pid for tree in trees for pid in cgroups.processes(tree)}
-        (found,) = [p for p in map(psutil.Process, pids) if p.name() == "tritonserver"]
+        return [psutil.Process(pid) for pid in sorted(pids) if psutil.pid_exists(pid)]
+
+    def server_process(self, pod: Any) -> psutil.Process:
+        """The tritonserver of a pod."""
+        (found,) = [p for p in self.processes(pod) if p.name() == "tritonserver"]
         return found
 
     def infer(self, pod: Any, name: str, value: int) -> int:

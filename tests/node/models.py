@@ -1,10 +1,8 @@
-"""What the tests serve: a python-backend model that loads in a second, its archives, and the web server they are on."""
+"""What the tests serve: a python-backend model that loads in a second, and its archives."""
 
 import hashlib
-import http.server
 import io
 import tarfile
-import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -60,6 +58,12 @@ def multiplier(factor: int, initialize: str = "pass") -> Artifact:
     return archive(f"times-{factor}.tar", files)
 
 
+def heavy(factor: int, mib: int) -> Artifact:
+    """model.py of such a model with so many MiB of comments: a single file that takes a while on a slow link."""
+    line = b"# " + b"x" * 1021 + b"\n"
+    return Artifact(f"times-{factor}-heavy.py", code(factor) + line * (mib << 10))
+
+
 def archive(name: str, files: Mapping[str, bytes]) -> Artifact:
     """A tar of these files, whatever their names say."""
     buffer = io.BytesIO()
@@ -98,47 +102,3 @@ def manifest(
             **spec,
         },
     }
-
-
-class ModelServer:
-    """A web server that can be switched off and on again, and knows what it was asked."""
-
-    def __init__(self, address: str) -> None:
-        self._address = address
-        self._port = 0
-        self._files: dict[str, bytes] = {}
-        self._server: http.server.ThreadingHTTPServer | None = None
-        self.requests: list[str] = []
-
-    def add(self, artifact: Artifact) -> str:
-        """Serve an artifact; its URI."""
-        self._files[f"/{artifact.name}"] = artifact.data
-        return f"http://{self._address}:{self._port}/{artifact.name}"
-
-    def start(self) -> None:
-        """Listen; always on the same port."""
-        files, requests = self._files, self.requests
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                requests.append(self.path)
-                data = files.get(self.path)
-                self.send_response(404 if data is None else 200)
-                self.send_header("Content-Length", str(len(data or b"")))
-                self.end_headers()
-                self.wfile.write(data or b"")
-
-            def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the base class's name
-                pass
-
-        self._server = http.server.ThreadingHTTPServer((self._address, self._port), Handler)
-        self._server.daemon_threads = True
-        self._port = self._server.server_port
-        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
-
-    def stop(self) -> None:
-        """Refuse every connection."""
-        if self._server is not None:
-            self._server.shutdown()
-            self._server.server_close()
-            self._server = None

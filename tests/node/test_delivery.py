@@ -6,7 +6,8 @@ from collections.abc import Iterator
 import pytest
 from tests.node.conftest import Namespaces
 from tests.node.edge import JETSON, T4, Edge, condition
-from tests.node.models import CONFIG, Artifact, ModelServer, archive, code, manifest, multiplier, variant
+from tests.node.models import CONFIG, Artifact, archive, code, manifest, multiplier, variant
+from tests.node.webserver import ModelServer
 
 from littoral.api import group
 from rig.waiting import until
