@@ -2,7 +2,7 @@
 
 A source hands out the bytes of one artifact from any offset; it never retries, never hashes and never writes: that is
 `transfer`'s and `cache`'s, the same for all. Its failures are FetchErrors: SourceUnreachable (with `retry` where the
-same request may work in a moment) or UnsupportedSource.
+same request may work in a moment), SourceForbidden, NodeClockWrong or UnsupportedSource.
 """
 
 import urllib.parse
@@ -17,7 +17,7 @@ from littoral.modelstore.errors import UnsupportedSource
 CHUNK: Final = 1 << 20
 """Bytes read, hashed and written at a time: large enough for the disk, small beside the container's memory limit."""
 
-_PACKED: Final = (".zip", ".tar.zst", ".tar.xz", ".txz", ".tar.bz2", ".tbz2", ".7z", ".rar")
+_PACKED: Final = (".zip", ".tar.xz", ".txz", ".tar.bz2", ".tbz2", ".7z", ".rar")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +76,16 @@ class Collection(Protocol):
 Origin = Source | Collection
 
 
-def _http(uri: str, _: Path, access: Access) -> Origin:  # noqa: ARG001 - given when credentials are read
+def _http(uri: str, _: Path, access: Access) -> Origin:
     from littoral.modelstore.sources.http import HttpSource  # noqa: PLC0415 - a warm start loads no HTTP stack
 
-    return HttpSource(uri)
+    return HttpSource(uri, access)
+
+
+def _object(uri: str, _: Path, access: Access) -> Origin:
+    from littoral.modelstore.sources.object import object_source  # noqa: PLC0415 - each source only where it is used
+
+    return object_source(uri, access)
 
 
 def _file(uri: str, imports: Path, _: Access) -> Origin:
@@ -88,7 +94,14 @@ def _file(uri: str, imports: Path, _: Access) -> Origin:
     return ImportedFile(uri, imports)
 
 
-SCHEMES: Final[Mapping[str, Callable[[str, Path, Access], Origin]]] = {"http": _http, "https": _http, "file": _file}
+SCHEMES: Final[Mapping[str, Callable[[str, Path, Access], Origin]]] = {
+    "http": _http,
+    "https": _http,
+    "s3": _object,
+    "gs": _object,
+    "az": _object,
+    "file": _file,
+}
 """What a URI may begin with."""
 
 
@@ -105,7 +118,7 @@ def source_for(uri: str, imports: Path, access: Access = NO_ACCESS) -> Origin:
     for suffix in _PACKED:
         if parts.path.lower().endswith(suffix):
             raise UnsupportedSource(
-                f"{shown(uri)}: {suffix} files are not supported; pack the model as .tar or .tar.gz"
+                f"{shown(uri)}: {suffix} files are not supported; pack the model as .tar, .tar.gz or .tar.zst"
             )
     return SCHEMES[parts.scheme](uri, imports, access)
 

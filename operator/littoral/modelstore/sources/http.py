@@ -1,20 +1,23 @@
 """https:// and http://: one GET for each attempt, resumed by Range.
 
-urllib3 brings TLS, redirects, timeouts and proxies. Its Retry is used for redirects alone: it ends where the body
-begins, and a cut body is the usual failure at the edge, so `transfer` has one loop for both.
+urllib3 brings TLS, timeouts and proxies. Its Retry is not used: it ends where the body begins, and a cut body is the
+usual failure at the edge, so `transfer` has one loop for both. Redirects are followed here, for each host on the way
+has its own proxy, and credentials are for the URI's own host alone.
 
 A range is asked for with If-Range where the server gave a validator, so that halves of two versions are never joined
 unseen. Bytes are taken as they are stored (Accept-Encoding: identity, no decoding), for the digest is theirs.
 
-Proxies come from HTTP_PROXY, HTTPS_PROXY and NO_PROXY; certificates from the system (or SSL_CERT_FILE), or certifi's
-where the image has none, plus those in the file that LITTORAL_CA_BUNDLE names.
+The Secret's `username` and `password` (basic) or `token` (bearer) are sent to the scheme, host and port that the URI
+names, and to no other.
 """
 
-import os
+import base64
+import datetime as dt
+import functools
 import ssl
-import urllib.request
+import urllib.parse
 from collections.abc import Generator
-from typing import Final
+from typing import Final, Protocol
 
 import urllib3
 from urllib3.exceptions import (
@@ -23,152 +26,243 @@ from urllib3.exceptions import (
     IncompleteRead,
     InvalidHeader,
     LocationValueError,
-    MaxRetryError,
     NameResolutionError,
     NewConnectionError,
     ProtocolError,
     ProxyError,
     ReadTimeoutError,
-    ResponseError,
     SSLError,
 )
 
-from littoral.modelstore.errors import SourceUnreachable, UnsupportedSource
+from littoral.modelstore.access import NO_ACCESS, Access
+from littoral.modelstore.errors import FetchError, SourceForbidden, SourceUnreachable, UnsupportedSource
 from littoral.modelstore.sources import CHUNK, SourceChanged, Stream, shown
+from littoral.modelstore.sources.tls import (
+    CONNECT_TIMEOUT,
+    NOT_YET_VALID,
+    READ_TIMEOUT,
+    clock_wrong,
+    context,
+    proxy_for,
+    proxy_headers,
+)
 
-ENV_CA_BUNDLE: Final = "LITTORAL_CA_BUNDLE"
-CONNECT_TIMEOUT: Final = 10.0
-READ_TIMEOUT: Final = 30.0
-"""Seconds without a byte after which a connection counts as cut."""
-_REDIRECTS: Final = urllib3.Retry(total=None, connect=0, read=0, status=0, other=0, redirect=5, raise_on_status=False)
-_RETRIED: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
+MAX_REDIRECTS: Final = 5
+SECRET_FIELD: Final = "spec.variants[].source.secretName"  # noqa: S105 - the name of a field
+RETRIED: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 """Answers after which the same request may work in a moment."""
-_FINAL: Final = (SSLError, LocationValueError, ResponseError)
-"""No link trouble, and the same in a second: an untrusted certificate, a redirect that leads nowhere or in circles."""
+_EXPIRED: Final = 10
+"""X509_V_ERR_CERT_HAS_EXPIRED."""
+
+
+class Authorization(Protocol):
+    """What the host of a URI is told of who asks."""
+
+    def header(self) -> str:
+        """Return the value of the header Authorization, "" for none. Raises FetchError."""
+
+    def challenged(self, challenge: str) -> bool:
+        """Take up the WWW-Authenticate of a 401; tell whether it is worth asking again. Raises FetchError."""
 
 
 class HttpSource:
-    """One artifact behind a URL; keeps the validator of the first answer. Raises UnsupportedSource for a bad URL."""
+    """One artifact behind a URL; keeps the validator of the first answer. Raises UnsupportedSource for a bad URL.
 
-    def __init__(self, uri: str) -> None:
-        self._uri = uri
+    `authorization` takes the place of the Secret's credentials, `accept` names the media types that are wanted.
+    """
+
+    def __init__(
+        self, uri: str, access: Access = NO_ACCESS, *, authorization: Authorization | None = None, accept: str = "*/*"
+    ) -> None:
+        self._uri, self._access = uri, access
+        self._authorization, self._accept = authorization or Given(access), accept
         self._validator: str | None = None
+        self._pools: dict[str | None, urllib3.PoolManager] = {}
         try:
             url = urllib3.util.parse_url(uri)
-            if not url.host:
-                raise UnsupportedSource(f"{shown(uri)} names no host")
-            if url.auth:
-                raise UnsupportedSource(f"{shown(uri)}: a user or password in a URI would be readable by everybody")
-            self._pool = _pool(url)
         except HTTPError as error:
             raise UnsupportedSource(f"{shown(uri)} cannot be used: {error}") from None
+        if not url.host:
+            raise UnsupportedSource(f"{shown(uri)} names no host")
+        if url.auth:
+            raise UnsupportedSource(
+                f"{shown(uri)}: a user or password in a URI would be readable by everybody; {SECRET_FIELD} is for them"
+            )
 
     def open(self, offset: int) -> Stream:
-        """Return the artifact's bytes from `offset` on. Raises SourceUnreachable, SourceChanged."""
-        headers = {"Accept-Encoding": "identity", "User-Agent": "littoral"}
+        """Return the artifact's bytes from `offset` on.
+
+        Raises SourceUnreachable, SourceForbidden, NodeClockWrong, SourceChanged.
+        """
+        headers = {"Accept": self._accept, "Accept-Encoding": "identity", "User-Agent": "littoral"}
         if offset:
             headers["Range"] = f"bytes={offset}-"
             if self._validator:
                 headers["If-Range"] = self._validator
+        url, response = self._follow(headers)
+        if response.status == 401 and _origin(url) == _origin(self._uri):
+            challenge = response.headers.get("WWW-Authenticate", "")
+            response.close()
+            if not self._authorization.challenged(challenge):
+                raise self._refused(url, response)
+            url, response = self._follow(headers)
         try:
-            response = self._pool.request(
-                "GET", self._uri, headers=headers, preload_content=False, decode_content=False, retries=_REDIRECTS
-            )
-        except HTTPError as error:
-            raise self._unreachable(error) from None
-        try:
-            return self._stream(response, offset)
+            return self._stream(url, response, offset)
         except BaseException:
             response.close()
             raise
 
-    def _stream(self, response: urllib3.BaseHTTPResponse, offset: int) -> Stream:
+    def _follow(self, headers: dict[str, str]) -> tuple[str, urllib3.BaseHTTPResponse]:
+        """Return the URL that answered at the end of all redirects, and its answer."""
+        url = self._uri
+        for _ in range(MAX_REDIRECTS + 1):
+            response = self._request(url, headers)
+            location = response.get_redirect_location()
+            if not location:
+                return url, response
+            response.close()
+            url = urllib.parse.urljoin(url, location)
+        raise SourceUnreachable(f"{shown(self._uri)} cannot be reached: too many redirects")
+
+    def _request(self, url: str, headers: dict[str, str]) -> urllib3.BaseHTTPResponse:
+        try:
+            if _origin(url) == _origin(self._uri):
+                header = self._authorization.header()
+                headers = headers | ({"Authorization": header} if header else {})
+            return self._pool(url).request(
+                "GET", url, headers=headers, preload_content=False, decode_content=False, retries=False, redirect=False
+            )
+        except HTTPError as error:
+            raise self._unreachable(url, error) from None
+
+    def _pool(self, url: str) -> urllib3.PoolManager:
+        """Return the connections through the proxy that `url` asks for. Raises SourceUnreachable, HTTPError."""
+        if urllib.parse.urlsplit(url).scheme not in {"http", "https"}:
+            raise SourceUnreachable(f"{shown(self._uri)} redirects to what is neither https nor http: {shown(url)}")
+        proxy = proxy_for(url, self._access)
+        if proxy not in self._pools:
+            timeout = urllib3.Timeout(connect=CONNECT_TIMEOUT, read=READ_TIMEOUT)
+            self._pools[proxy] = (
+                urllib3.PoolManager(1, timeout=timeout, ssl_context=self._tls)
+                if proxy is None
+                else self._through(proxy, timeout)
+            )
+        return self._pools[proxy]
+
+    def _through(self, proxy: str, timeout: urllib3.Timeout) -> urllib3.ProxyManager:
+        try:
+            return urllib3.ProxyManager(
+                proxy,
+                1,
+                proxy_headers=proxy_headers(proxy),
+                timeout=timeout,
+                ssl_context=self._tls,
+                proxy_ssl_context=self._tls,
+            )
+        except (HTTPError, ValueError, AssertionError):
+            # Their text holds the address, and the address may hold a password.
+            raise SourceUnreachable("the value of HTTPS_PROXY or HTTP_PROXY is not the URL of a proxy") from None
+
+    @functools.cached_property
+    def _tls(self) -> ssl.SSLContext:
+        return context(self._access)
+
+    def _stream(self, url: str, response: urllib3.BaseHTTPResponse, offset: int) -> Stream:
         if response.status == 416 and offset:
             # Asked for what follows the last byte: a body without a length that ended exactly there.
             if response.headers.get("Content-Range", "").endswith(f"*/{offset}"):
                 response.close()
-                return Stream(_nothing(), offset)
+                return Stream(_nothing(), offset, self._validator)
             raise SourceChanged
         if response.status not in {200, 206}:
-            raise self._refused(response)
+            raise self._refused(url, response)
         validator = _validator(response)
         if offset and self._validator and validator != self._validator:
             raise SourceChanged
         self._validator = validator
+        named = validator or response.headers.get("ETag")
         length = response.headers.get("Content-Length", "")
         if response.status == 206:
             if not response.headers.get("Content-Range", "").replace(" ", "").startswith(f"bytes{offset}-"):
                 raise SourceChanged
             total = offset + int(length) if length.isdecimal() else None
-            return Stream(self._chunks(response, skip=0), total)
+            return Stream(self._chunks(url, response, skip=0), total, named)
         # The server knows no ranges: what is here already is read past, not written again.
-        return Stream(self._chunks(response, skip=offset), int(length) if length.isdecimal() else None)
+        return Stream(self._chunks(url, response, skip=offset), int(length) if length.isdecimal() else None, named)
 
-    def _chunks(self, response: urllib3.BaseHTTPResponse, skip: int) -> Generator[bytes, None, None]:
+    def _chunks(self, url: str, response: urllib3.BaseHTTPResponse, skip: int) -> Generator[bytes, None, None]:
         try:
             while chunk := response.read(CHUNK):
                 if skip < len(chunk):
                     yield chunk[skip:] if skip else chunk
                 skip = max(0, skip - len(chunk))
         except HTTPError as error:
-            raise self._unreachable(error) from None
+            raise self._unreachable(url, error) from None
         finally:
             response.close()
 
-    def _refused(self, response: urllib3.BaseHTTPResponse) -> SourceUnreachable:
+    def _refused(self, url: str, response: urllib3.BaseHTTPResponse) -> FetchError:
+        answer = f"{shown(url)} answered {response.status} {response.reason or ''}".rstrip()
+        if response.status in {401, 403}:
+            other = "other " if self._authorization.header() else ""
+            return SourceForbidden(f"{answer}: it wants {other}credentials; {SECRET_FIELD} names their Secret")
+        if response.status == 407:
+            return SourceForbidden(
+                f"the proxy on the way to {answer}: its URL, HTTPS_PROXY or HTTP_PROXY, names no user"
+            )
         try:
             after = urllib3.Retry().get_retry_after(response)
         except InvalidHeader:
             after = None
-        return SourceUnreachable(
-            f"{shown(self._uri)} answered {response.status} {response.reason or ''}".rstrip(),
-            retry=response.status in _RETRIED,
-            retry_after=after,
-        )
+        return SourceUnreachable(answer, retry=response.status in RETRIED, retry_after=after)
 
-    def _unreachable(self, error: HTTPError) -> SourceUnreachable:
-        cause = error.reason if isinstance(error, MaxRetryError) and error.reason else error
-        return SourceUnreachable(
-            f"{shown(self._uri)} cannot be reached: {_sentence(cause)}", retry=not isinstance(cause, _FINAL)
-        )
+    def _unreachable(self, url: str, error: HTTPError) -> FetchError:
+        cause = error.args[0] if isinstance(error, SSLError) and error.args else None
+        if isinstance(cause, ssl.SSLCertVerificationError) and cause.verify_code == NOT_YET_VALID:
+            return clock_wrong(url, self._access)
+        # No link trouble, and the same in a second: an untrusted certificate, a redirect to what is no URL.
+        final = isinstance(error, SSLError | LocationValueError)
+        return SourceUnreachable(f"{shown(url)} cannot be reached: {_sentence(error)}", retry=not final)
+
+
+class Given:
+    """The credentials of a Secret: `token`, or `username` and `password`; the same for whatever a host asks."""
+
+    def __init__(self, access: Access) -> None:
+        self._access = access
+
+    def header(self) -> str:
+        """Return what the Secret says. Raises SourceForbidden."""
+        if token := self._access.credential("token"):
+            if not (token.isascii() and token.isprintable()):
+                raise SourceForbidden(
+                    f"`token` of the Secret that {SECRET_FIELD} names is no bearer token: it has line "
+                    "breaks, or characters that no header may carry"
+                )
+            return f"Bearer {token}"
+        user, password = self._access.credential("username"), self._access.credential("password")
+        return f"Basic {base64.b64encode(f'{user}:{password}'.encode()).decode()}" if user or password else ""
+
+    def challenged(self, challenge: str) -> bool:  # noqa: ARG002 - see Authorization
+        """All that there is was said at once."""
+        return False
 
 
 def _nothing() -> Generator[bytes, None, None]:
     yield from ()
 
 
+def _origin(url: str) -> tuple[str, str, int | None]:
+    """Return scheme, host and port, which decide who gets the credentials. Raises HTTPError."""
+    parts = urllib3.util.parse_url(url)
+    scheme = parts.scheme or ""
+    return scheme, parts.host or "", parts.port or urllib3.connectionpool.port_by_scheme.get(scheme)
+
+
 def _validator(response: urllib3.BaseHTTPResponse) -> str | None:
     """Return what If-Range may carry (RFC 9110, 13.1.5): a strong ETag, else the date of the last change."""
     etag = response.headers.get("ETag", "")
     return etag if etag.startswith('"') else response.headers.get("Last-Modified")
-
-
-def _pool(url: urllib3.util.Url) -> urllib3.PoolManager:
-    timeout = urllib3.Timeout(connect=CONNECT_TIMEOUT, read=READ_TIMEOUT)
-    context = _tls() if url.scheme == "https" else None
-    proxy = urllib.request.getproxies().get(url.scheme or "")
-    if not proxy or urllib.request.proxy_bypass(url.netloc or ""):
-        return urllib3.PoolManager(1, timeout=timeout, ssl_context=context)
-    auth = urllib3.util.parse_url(proxy).auth
-    headers = urllib3.util.make_headers(proxy_basic_auth=auth) if auth else None
-    return urllib3.ProxyManager(proxy, 1, proxy_headers=headers, timeout=timeout, ssl_context=context)
-
-
-def _tls() -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    paths = ssl.get_default_verify_paths()
-    if paths.cafile is None and paths.capath is None:
-        import certifi  # noqa: PLC0415 - only where the image brings no certificates of its own
-
-        context.load_verify_locations(certifi.where())
-    if bundle := os.environ.get(ENV_CA_BUNDLE):
-        try:
-            context.load_verify_locations(bundle)
-        except OSError as error:
-            raise SourceUnreachable(
-                f"the CA certificates in {bundle} ({ENV_CA_BUNDLE}) cannot be read: {error}"
-            ) from None
-    return context
 
 
 def _sentence(error: Exception) -> str:
@@ -182,18 +276,28 @@ def _sentence(error: Exception) -> str:
     if isinstance(error, ReadTimeoutError):
         return f"no byte arrived for {READ_TIMEOUT:.0f} s"
     if isinstance(error, ProxyError):
-        return f"the proxy failed: {error.original_error}"
+        return f"the proxy failed: {_proxied(error.original_error)}"
     if isinstance(error, ProtocolError):
         cause = error.args[-1]
         if isinstance(cause, IncompleteRead):
             return f"the connection was cut with {cause.expected} bytes to come"
         return f"the connection was cut: {_plain(cause)}"
     if isinstance(error, SSLError):
-        cause = error.args[0] if error.args else error
-        detail = cause.verify_message if isinstance(cause, ssl.SSLCertVerificationError) else str(cause)
-        hint = "; is the node's clock right?" if "not yet valid" in detail else ""
-        return f"TLS failed: {detail}{hint}"
+        return f"TLS failed: {_certificate(error.args[0] if error.args else error)}"
+    if isinstance(error, LocationValueError):
+        return "it redirects to what is no URL"
     return f"the request failed: {error}"
+
+
+def _proxied(error: Exception) -> str:
+    return _sentence(error) if isinstance(error, HTTPError) else _plain(error)
+
+
+def _certificate(cause: object) -> str:
+    if not isinstance(cause, ssl.SSLCertVerificationError):
+        return str(cause)
+    by = f" by the node's clock, {dt.datetime.now(dt.UTC):%Y-%m-%d %H:%M} UTC" if cause.verify_code == _EXPIRED else ""
+    return f"{cause.verify_message}{by}"
 
 
 def _plain(error: object) -> str:

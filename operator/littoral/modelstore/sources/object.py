@@ -1,0 +1,167 @@
+"""s3://BUCKET/KEY, gs://BUCKET/KEY and az://CONTAINER/KEY: an object, or with "/" at its end all objects below it.
+
+An object is resumed by range with If-Match, so that halves of two versions are never joined. A folder is listed once
+for each reading; S3, GCS and Azure know no folders, so the objects of no bytes by which their consoles stand in for
+empty ones are left out.
+"""
+
+import urllib.parse
+from collections.abc import Generator
+from typing import TYPE_CHECKING
+
+import obstore
+from obstore.exceptions import BaseError, PreconditionError
+
+from littoral.modelstore.access import NO_ACCESS, Access
+from littoral.modelstore.errors import ArchiveUnsafe, SourceUnreachable, UnsupportedSource
+from littoral.modelstore.sources import CHUNK, Member, Origin, SourceChanged, Stream, shown
+from littoral.modelstore.sources.stores import Bucket
+from littoral.modelstore.tree import MAX_MEMBERS, safe_parts
+
+if TYPE_CHECKING:
+    from obstore import GetOptions, GetResult
+    from obstore.store import ObjectStore
+
+
+def object_source(uri: str, access: Access = NO_ACCESS) -> Origin:
+    """Return the object, or the folder of objects, that `uri` names. Raises UnsupportedSource."""
+    parts = urllib.parse.urlsplit(uri)
+    key = urllib.parse.unquote(parts.path).removeprefix("/")
+    if parts.query or parts.fragment or "@" in parts.netloc or not parts.netloc:
+        raise UnsupportedSource(
+            f"{shown(uri)}: an object is {parts.scheme}://BUCKET/KEY, with no user, query or fragment; a '?' or '#' of "
+            "the key itself is written %3F or %23"
+        )
+    folder = not key or key.endswith("/")
+    if any(part in {"", ".", ".."} or "\0" in part for part in key.removesuffix("/").split("/")) and key:
+        raise UnsupportedSource(f"{shown(uri)}: the key must be plain, without '..', '.' or empty parts")
+    bucket = Bucket(uri, access)
+    return ObjectFolder(bucket, key.removesuffix("/")) if folder else ObjectSource(bucket, key)
+
+
+class ObjectSource:
+    """One object; keeps what the first answer said of its version."""
+
+    def __init__(self, bucket: Bucket, key: str) -> None:
+        self._bucket, self._key = bucket, key
+        self._tag: str | None = None
+        self._version: str | None = None
+
+    def open(self, offset: int) -> Stream:
+        """Return the object's bytes from `offset` on.
+
+        Raises SourceUnreachable, SourceForbidden, NodeClockWrong, SourceChanged.
+        """
+        store = self._bucket.store()
+        options: GetOptions = {"range": {"offset": offset}} if offset else {}
+        if offset and self._tag:
+            options["if_match"] = self._tag
+        try:
+            return self._stream(obstore.get(store, self._key, options=options), offset, skip=0)
+        except PreconditionError:
+            raise SourceChanged from None
+        except (BaseError, OSError) as error:
+            if offset and "status code: 416" in str(error):
+                return self._ended(store, offset)
+            if "NotPartial" not in str(error):
+                raise self._bucket.failure(error) from None
+        # A server that knows no ranges: what is here already is read past, not written again.
+        try:
+            return self._stream(obstore.get(store, self._key), offset, skip=offset)
+        except (BaseError, OSError) as error:
+            raise self._bucket.failure(error) from None
+
+    def _stream(self, result: "GetResult", offset: int, skip: int) -> Stream:
+        meta = result.meta
+        tag, changed = meta["e_tag"], meta["last_modified"]
+        version = tag or changed.isoformat()
+        if offset and self._version not in {None, version}:
+            raise SourceChanged
+        # If-Match compares strongly (RFC 9110, 13.1.1): a weak tag would match nothing.
+        self._version, self._tag = version, tag if tag and not tag.startswith("W/") else None
+        return Stream(self._chunks(result, skip), meta["size"], version)
+
+    def _chunks(self, result: "GetResult", skip: int) -> Generator[bytes, None, None]:
+        try:
+            for chunk in result.stream(CHUNK):
+                if skip < len(chunk):
+                    yield chunk[skip:] if skip else chunk
+                skip = max(0, skip - len(chunk))
+        except (BaseError, OSError) as error:
+            raise self._bucket.failure(error) from None
+
+    def _ended(self, store: "ObjectStore", offset: int) -> Stream:
+        """Return the empty rest of an object of exactly `offset` bytes. Raises SourceChanged for any other."""
+        try:
+            size = obstore.head(store, self._key)["size"]
+        except (BaseError, OSError) as error:
+            raise self._bucket.failure(error) from None
+        if size != offset:
+            raise SourceChanged
+        return Stream(_nothing(), size, self._version)
+
+
+class ObjectFolder:
+    """All objects below a prefix; their digest is that of the listing of them."""
+
+    verified = False
+
+    def __init__(self, bucket: Bucket, prefix: str) -> None:
+        self._bucket, self._prefix = bucket, prefix
+
+    def members(self) -> tuple[Member, ...]:
+        """Return the objects, sorted by path.
+
+        Raises SourceUnreachable, SourceForbidden, NodeClockWrong; UnsupportedSource and ArchiveUnsafe for what cannot
+        be a folder of files.
+        """
+        sizes = self._sizes()
+        folders = {path.rpartition("/")[0] for path in sizes}
+        folders |= {"/".join(path.split("/")[:depth]) for path in sizes for depth in range(1, path.count("/"))}
+        found = [
+            Member(path, ObjectSource(self._bucket, self._key(path)), size)
+            for path, size in sorted(sizes.items())
+            if size or not (path in folders or self._is_marker(path))
+        ]
+        if not found:
+            raise SourceUnreachable(f"{shown(self._bucket.uri)} holds no object")
+        return tuple(found)
+
+    def _sizes(self) -> dict[str, int]:
+        """Return the size of each object by its path below the prefix."""
+        sizes: dict[str, int] = {}
+        what = shown(self._bucket.uri)
+        try:
+            # Pages of the store's own size; the count is bounded below whatever comes.
+            for page in obstore.list(self._bucket.store(), self._prefix or None, chunk_size=1000):
+                for meta in page:
+                    path = meta["path"].removeprefix(self._prefix).removeprefix("/")
+                    if path:
+                        safe_parts(path, path)
+                        sizes[path] = meta["size"]
+                if len(sizes) > MAX_MEMBERS:
+                    raise ArchiveUnsafe(f"{what} holds more than {MAX_MEMBERS} objects")
+        except (BaseError, OSError) as error:
+            if "InvalidPath" in type(error).__name__ or "InvalidPath" in str(error):
+                raise UnsupportedSource(
+                    f"{what} holds an object whose key is no path: empty parts, '.' or '..' between its slashes"
+                ) from None
+            raise self._bucket.failure(error) from None
+        return sizes
+
+    def _is_marker(self, path: str) -> bool:
+        """Tell whether an object of no bytes is listed without the "/" at its key's end: then no object is there."""
+        try:
+            obstore.head(self._bucket.store(), self._key(path))
+        except FileNotFoundError:
+            return True
+        except (BaseError, OSError) as error:
+            raise self._bucket.failure(error) from None
+        return False
+
+    def _key(self, path: str) -> str:
+        return f"{self._prefix}/{path}" if self._prefix else path
+
+
+def _nothing() -> Generator[bytes, None, None]:
+    yield from ()
