@@ -83,7 +83,7 @@ def capacity(snapshot: Snapshot, found: Plan, name: str) -> Counter[str]:
     if facts.pods:
         limits["pods"] = facts.pods
     if facts.disk:
-        limits["disk"] = facts.disk
+        limits["disk"] = facts.disk // 4
     for device in devices:
         limits[f"{device.id} percent"] = 100 * device.count
         if not device.shares_node_memory:
@@ -102,7 +102,7 @@ def capacity(snapshot: Snapshot, found: Plan, name: str) -> Counter[str]:
 def _beside(snapshot: Snapshot, found: Plan, name: str, there: set[Key]) -> Counter[str]:
     """What servers take of the machine beside its accelerators."""
     total: Counter[str] = Counter()
-    artifacts: dict[Key, int] = {}
+    artifacts: Counter[tuple[str, str]] = Counter()
     cores = {key: granted.resources.get("cpu", "0") for key, granted in grants(snapshot, found) if granted.node == name}
     running = {(pod.namespace, pod.slice) for pod in snapshot.pods.values()}
     whose = tenants(snapshot, found)
@@ -117,8 +117,8 @@ def _beside(snapshot: Snapshot, found: Plan, name: str, there: set[Key]) -> Coun
         serving = model.spec.serving
         total["millicores"] += to_thousandths(serving.resources.cpu or "0")
         total["node memory"] += to_mib(serving.resources.memory or "0")
-        sizes = [to_mib(variant.source.size or "0") for variant in model.spec.variants]
-        artifacts[model.metadata.key] = max(sizes)
+        for variant in model.spec.variants:
+            artifacts |= {(key[0], variant.source.digest): to_mib(variant.source.size or "0")}
         if serving.network != "Pod":
             total.update(f"port {port}" for port in (serving.ports.http, serving.ports.grpc, serving.ports.metrics))
     total["disk"] = sum(artifacts.values())

@@ -43,7 +43,7 @@ def machine(draw: Random, name: str) -> tuple[NodeFacts, EdgeNode]:
             "selector": {"matchLabels": {"kubernetes.io/metadata.name": draw.choice(["ns", "b"])}}
         }
     facts = KINDS[draw.choice(sorted(KINDS))](draw, name, labels, common, spec)
-    return replace(facts, pods=draw.choice([0, 0, 2, 5]), disk=draw.choice([0, 0, 3000])), edge(name, **spec)
+    return replace(facts, pods=draw.choice([0, 0, 2, 5]), disk=draw.choice([0, 0, 12_000])), edge(name, **spec)
 
 
 def _t4(draw: Random, name: str, labels: dict[str, str], common: dict[str, Any], _: Any) -> NodeFacts:
@@ -153,7 +153,8 @@ WORDS = (("*",), ("*", "cpu"), ("*", "cpu"), ("cpu",), ("t4", "cpu"), ("jetson-o
 def demand(
     draw: Random, name: str, mode: str | None = None, *, slice_ref: str = "", namespace: str = "ns"
 ) -> InferenceModel:
-    source = {"uri": "https://models/x", "sha256": "0" * 64, "size": draw.choice([None, "1Gi", "2Gi"])}
+    digest = draw.choice("012") * 64
+    source = {"uri": "https://models/x", "sha256": digest, "size": draw.choice([None, "1Gi", "2Gi"])}
     placement: dict[str, Any] = {
         "mode": "Replicas" if slice_ref else mode or draw.choice(["Replicas", "Replicas", "PerNode"])
     }

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from tests.placement.world import model, node, places, settled, t4, the, world
 
+from littoral.api.inferencemodel import InferenceModel, Server
 from littoral.placement.plan import plan
 
 HTTP = {"http": 9000, "grpc": 9001, "metrics": 9002}
@@ -64,14 +65,60 @@ def test_what_servers_take_of_node_memory_shows_on_the_node() -> None:
     assert found.nodes["a"].devices[-1].memory == 600
 
 
-def test_a_models_artifact_is_on_a_nodes_disk_once() -> None:
-    variants = [{"name": "x", "accelerators": ["t4"], "source": SOURCE}]
-    two = [model("m", replicas=2, variants=variants), model("n", variants=variants, created=1)]
-    snapshot = world([replace(t4("a"), disk=3000)], two)
-    assert (the(snapshot).waiting, the(snapshot, "n").reason) == (0, "InsufficientDisk")
-    serving = settled([replace(t4("a"), disk=3000)], two[:1])
-    grown = replace(serving, models={("ns", "m"): model("m", replicas=3, variants=variants)})
+def stored(name: str, digest: str, size: str = "2Gi", **more: Any) -> InferenceModel:
+    """A model whose artifact has this digest (one hex digit) and this declared size."""
+    source = {"uri": "https://models/x", "sha256": digest * 64, "size": size}
+    return model(name, variants=[{"name": "x", "accelerators": ["t4"], "source": source}], **more)
+
+
+@pytest.mark.parametrize(
+    ("second", "fits"),
+    [
+        ({}, False),
+        ({"digest": "a"}, True),
+        ({"digest": "a", "size": "2500Mi"}, True),
+        ({"digest": "a", "size": "4Gi"}, False),
+        ({"digest": "a", "namespace": "other"}, False),
+        ({"size": "900Mi", "namespace": "other"}, True),
+    ],
+    ids=[
+        "another artifact", "the same one", "declared larger", "declared much larger",
+        "the same one in another namespace", "a small one",
+    ],
+)  # fmt: skip
+def test_of_a_nodes_disk_models_take_a_quarter_and_each_artifact_once_in_a_namespace(
+    second: dict[str, Any], fits: bool
+) -> None:
+    late = stored("n", **{"digest": "b", "created": 1, **second})
+    snapshot = world([replace(t4("a"), disk=12_000)], [stored("m", "a", replicas=2), late])
+    found = plan(snapshot).models
+    assert found["ns", "m"].waiting == 0
+    assert found[late.metadata.key].reason == ("Placed" if fits else "InsufficientDisk")
+
+
+def test_what_has_its_artifact_on_the_disk_gets_further_replicas_whatever_is_left() -> None:
+    serving = settled([replace(t4("a"), disk=12_000)], [stored("m", "a", "3000Mi", replicas=2)])
+    grown = replace(serving, models={("ns", "m"): stored("m", "a", "3000Mi", replicas=3)})
     assert len(places(the(grown))) == 3
+
+
+def test_what_serves_stays_on_a_disk_that_became_too_small() -> None:
+    serving = settled([replace(t4("a"), disk=12_000)], [stored("m", "a")])
+    smaller = replace(serving, nodes={"a": replace(t4("a"), disk=1_000)})
+    shrunk = replace(smaller, models={("ns", "m"): stored("m", "a", memory="256Mi")})
+    found = the(shrunk)
+    assert (places(found), found.leaving) == (places(the(serving)), ())
+
+
+def test_models_that_share_a_server_have_their_artifacts_on_the_disk_together() -> None:
+    together = [stored(name, digest, memory="256Mi") for name, digest in (("m", "a"), ("n", "b"))]
+    grouped = [
+        each.model_copy(update={"spec": each.spec.model_copy(update={"server": Server(group="g")})})
+        for each in together
+    ]
+    assert the(world([replace(t4("a"), disk=17_000)], grouped)).waiting == 0
+    found = the(world([replace(t4("a"), disk=12_000)], grouped))
+    assert found.message.endswith("1 with 2.9Gi free of 4Gi needed in the quarter of its disk that models may take")
 
 
 def test_what_a_node_does_not_say_limits_nothing() -> None:

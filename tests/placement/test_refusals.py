@@ -175,11 +175,11 @@ REFUSALS: dict[str, tuple[list[NodeFacts], dict[str, Any], dict[str, Any], str, 
     ),
     "pods": ([replace(t4("a"), pods=2)], {"replicas": 3}, {}, "NoPodLeft", "1 node: 1 with all 2 pods in use"),
     "disk": (
-        [replace(t4("a"), disk=1500)],
+        [replace(t4("a"), disk=6000)],
         {"variants": [{"name": "x", "accelerators": ["t4"], "source": {**SOURCE, "size": "2Gi"}}]},
         {},
         "InsufficientDisk",
-        "1 node: 1 with 1.5Gi of disk free of 2Gi needed",
+        "1 node: 1 with 1.5Gi free of 2Gi needed in the quarter of its disk that models may take",
     ),
     "many nodes": (
         [

@@ -8,8 +8,7 @@ from littoral.api.group import ANNOTATION_ASKED
 from littoral.api.inferencemodel import InferenceModel
 from littoral.api.workload import DeploymentFacts
 from littoral.placement.groups import serving
-from littoral.placement.host import Claim, claim, needs
-from littoral.placement.ledger import mib
+from littoral.placement.host import Claim, artifacts, claim, needs
 from littoral.placement.replicas import seniority
 from littoral.placement.shared import notes
 from littoral.placement.snapshot import Key
@@ -28,19 +27,14 @@ def of_slice(slice_: GPUSlice, allocation: Allocation, model: InferenceModel | N
     return claim(allocation, model, _variant(slice_, model))
 
 
-def of_group(slice_: GPUSlice, allocation: Allocation, unit: Key, models: Iterable[InferenceModel]) -> Claim:
+def of_group(slice_: GPUSlice, allocation: Allocation, models: Iterable[InferenceModel]) -> Claim:
     """What the server that these models share claims: what all of them ask of the machine."""
     members = sorted(models, key=lambda model: seniority(model.metadata))
     if not members:
         return of_pod(allocation)
     chosen = {name: note.partition("/")[0] for name, note in notes(_note(slice_)).items()}
-    sizes = (
-        mib(variant.source.size or "0")
-        for model in members
-        for variant in model.spec.variants
-        if variant.name == chosen.get(model.metadata.name)
-    )
-    return replace(of_pod(allocation), needs=needs(serving(members)), model=unit, size=sum(sizes))
+    kept = (each for model in members for each in artifacts(model, chosen.get(model.metadata.name, "")))
+    return replace(of_pod(allocation), needs=needs(serving(members)), artifacts=tuple(kept))
 
 
 def of_pod(grant: Allocation) -> Claim:

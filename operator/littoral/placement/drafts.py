@@ -56,7 +56,7 @@ def keep(world: World, draft: Draft) -> None:
     """The replicas that stay, with their figures."""
     for replica in draft.triage.kept:
         name = replica.key[1]
-        kept = stay(world, replica, draft.model.metadata.key, draft.asked)
+        kept = stay(world, replica, draft.asked)
         draft.assignments[name] = kept.assignment
         if world.workloads.ready(replica.key):
             draft.serving.add(name)
@@ -148,8 +148,7 @@ def _place_per_node(world: World, market: Market, draft: Draft) -> dict[str, Ref
 def _seeker(world: World, draft: Draft, others: Iterable[Assignment]) -> Seeker:
     """The model as it looks for a place, beside these of its replicas."""
     made_for = {slice_.metadata.labels.get(LABEL_NODE, "") for slice_ in draft.triage.unbound.values()}
-    meta = draft.model.metadata
-    seeker = Seeker(meta.key, lambda node: _name_on(world, draft, node), draft.model.spec.placement.spread, made_for)
+    seeker = Seeker(lambda node: _name_on(world, draft, node), draft.model.spec.placement.spread, made_for)
     for each in others:
         seeker.settled(world.node(each.node))
     return seeker

@@ -1,16 +1,19 @@
 """The machine beside its accelerators: pods, cores, memory, disk and ports, and what our servers claim of them.
 
 Each slice is one pod. What a pod needs of the machine is its model's (spec.serving.resources and ports), plus the cores
-of a grant on cpu. Node memory is charged to the one account that unified devices and cpu draw on. Of the disk the
-artifacts count, each model's once on a node, as far as their size is declared; images, and what is not ours, do not:
-nobody says how large they are there, and a node without room says so itself (littoral.placement.exclusions).
+of a grant on cpu. Node memory is charged to the one account that unified devices and cpu draw on.
+
+Of the disk models may take a quarter, those of all namespaces together; the rest is for images and for what is not
+ours, of which nobody says how large it is. What counts are the artifacts, as far as their size is declared: each once
+in a namespace, whose cache on the node keeps it once, whichever models serve it. A node whose disk fills up all the
+same says so itself (littoral.placement.exclusions).
 """
 
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final
+from typing import Final, NamedTuple
 
 from littoral.api.gpuslice import Allocation
 from littoral.api.inferencemodel import InferenceModel, Serving
@@ -34,6 +37,17 @@ class Needs:
 
 
 NO_NEEDS: Final = Needs()
+_SHARE: Final = 4
+"""Models may take one part in so many of a node's disk."""
+
+
+class Artifact(NamedTuple):
+    """A model's file or folder, as the cache of a namespace keeps it."""
+
+    namespace: str
+    digest: str
+    size: int
+    """As declared, MiB."""
 
 
 @lru_cache(maxsize=4096)
@@ -55,9 +69,8 @@ class Claim:
     needs: Needs = NO_NEEDS
     cores: int = 0
     """Thousandths of a core that were granted as the accelerator, on cpu."""
-    model: Key = ("", "")
-    size: int = 0
-    """Of the artifact, MiB."""
+    artifacts: tuple[Artifact, ...] = ()
+    """Whose size is declared."""
 
 
 NOTHING: Final = Claim()
@@ -135,17 +148,22 @@ class Host:
 
     def _disk(self, key: Key | None, claim: Claim) -> Refusal | None:
         total = self.facts.disk if self.facts else 0
-        if not claim.size or not total:
+        if not claim.artifacts or not total:
             return None
-        held: dict[Key, int] = {}
-        for other, each in self.claims.items():
-            if other != key and each.size:
-                held[each.model] = max(held.get(each.model, 0), each.size)
-        free = total - sum(size for model, size in held.items() if model != claim.model)
-        if claim.size <= free:
+        wanted = _sizes(claim.artifacts)
+        held = _sizes(
+            each
+            for other, claimed in self.claims.items()
+            for each in claimed.artifacts
+            if other != key or each[:2] in wanted
+        )
+        needed = sum(max(0, size - held.get(name, 0)) for name, size in wanted.items())
+        free = max(0, total // _SHARE - sum(held.values()))
+        if needed <= free:
             return None
-        message = f"with {short_mib(max(0, free))} of disk free of {short_mib(claim.size)} needed"
-        return Refusal("InsufficientDisk", message, near=max(0, free) / claim.size)
+        what = f"{short_mib(free)} free of {short_mib(needed)} needed"
+        message = f"with {what} in the quarter of its disk that models may take"
+        return Refusal("InsufficientDisk", message, near=free / needed)
 
     def _add(self, claim: Claim, sign: int) -> None:
         self.cpu += sign * (claim.needs.cpu + claim.cores)
@@ -160,8 +178,15 @@ def claim(allocation: Allocation, model: InferenceModel | None, variant: str) ->
     thousandths = 0 if cores is None else to_thousandths(cores)
     if model is None:
         return Claim(cores=thousandths)
-    size = next((each.source.size for each in model.spec.variants if each.name == variant), None)
-    return Claim(needs(model.spec.serving), thousandths, model.metadata.key, mib(size or "0"))
+    return Claim(needs(model.spec.serving), thousandths, artifacts(model, variant))
+
+
+def artifacts(model: InferenceModel, variant: str) -> tuple[Artifact, ...]:
+    """What a variant of the model has on the node's disk, as far as its size is declared."""
+    sources = (each.source for each in model.spec.variants if each.name == variant)
+    return tuple(
+        Artifact(model.metadata.namespace, source.digest, mib(source.size)) for source in sources if source.size
+    )
 
 
 def _larger(one: Claim, other: Claim) -> Claim:
@@ -170,8 +195,16 @@ def _larger(one: Claim, other: Claim) -> Claim:
         max(one.needs.memory, other.needs.memory),
         tuple(sorted({*one.needs.ports, *other.needs.ports})),
     )
-    model = other.model if other.model[1] else one.model
-    return Claim(asked, max(one.cores, other.cores), model, max(one.size, other.size))
+    kept = tuple(sorted({*one.artifacts, *other.artifacts}))
+    return Claim(asked, max(one.cores, other.cores), kept)
+
+
+def _sizes(artifacts: Iterable[Artifact]) -> dict[tuple[str, str], int]:
+    """What each artifact takes, by (namespace, digest): the most that anybody declares of it."""
+    sizes: dict[tuple[str, str], int] = {}
+    for namespace, digest, size in artifacts:
+        sizes[namespace, digest] = max(sizes.get((namespace, digest), 0), size)
+    return sizes
 
 
 def _cores(thousandths: int) -> str:

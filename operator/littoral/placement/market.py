@@ -12,7 +12,7 @@ from littoral.placement import reasons
 from littoral.placement.chooser import Chooser
 from littoral.placement.filters import Ask
 from littoral.placement.gates import Gate, way
-from littoral.placement.host import Claim, Needs
+from littoral.placement.host import Artifact, Claim, Needs
 from littoral.placement.ledger import Ledger, Slot
 from littoral.placement.nodes import NodeView
 from littoral.placement.seeker import Seeker
@@ -233,18 +233,16 @@ class Market:
         """The place on this device, charged, or why there is no room."""
         node, slot, choice = candidate.node, candidate.slot, candidate.choice
         key = seeker.name_on(node.name)
-        granted = fit(node, slot, choice, asked.needs, key, seeker.model)
+        granted = fit(node, slot, choice, asked.needs, key)
         if isinstance(granted, Refusal):
             return granted
         allocation = allocate(node.name, slot, granted)
         self._ledger.hold(key, allocation)
-        node.host.hold(key, _claim(granted, asked.needs, seeker.model, choice))
+        node.host.hold(key, _claim(granted, asked.needs, key, choice))
         return Place(key, choice, allocation, slot.device.stack.name)
 
 
-def fit(  # noqa: PLR0917 (where, what, for whom)
-    node: NodeView, slot: Slot, choice: Choice, needs: Needs, key: Key | None = None, model: Key = ("", "")
-) -> Grant | Refusal:
+def fit(node: NodeView, slot: Slot, choice: Choice, needs: Needs, key: Key | None = None) -> Grant | Refusal:
     """What the device gives for the choice, on a machine that has what the server needs beside it.
 
     What the slice `key` is charged there already, if there is one, does not count against it.
@@ -257,12 +255,13 @@ def fit(  # noqa: PLR0917 (where, what, for whom)
     granted = PROVIDERS[slot.device.provider].grant(state, choice.request)
     if isinstance(granted, Refusal):
         return granted
-    return node.host.refuses(key, _claim(granted, needs, model, choice)) or granted
+    return node.host.refuses(key, _claim(granted, needs, key, choice)) or granted
 
 
-def _claim(granted: Grant, needs: Needs, model: Key, choice: Choice) -> Claim:
-    cores = granted.resources.get("cpu")
-    return Claim(needs, 0 if cores is None else to_thousandths(cores), model, choice.size)
+def _claim(granted: Grant, needs: Needs, key: Key | None, choice: Choice) -> Claim:
+    cores, namespace = granted.resources.get("cpu"), "" if key is None else key[0]
+    kept = tuple(Artifact(namespace, digest, size) for digest, size in choice.artifacts)
+    return Claim(needs, 0 if cores is None else to_thousandths(cores), kept)
 
 
 def allocate(node: str, slot: Slot, granted: Grant) -> Allocation:

@@ -56,7 +56,7 @@ def _keep(world: World, slice_: GPUSlice, allocation: Allocation) -> SlicePlan:
     if slot is None:
         return replace(bound, judged=settled)
     choice = choose(reservation(slice_.spec), slot.device.platform, slot.device.provider)
-    granted = choice if isinstance(choice, Refusal) else fit(node, slot, choice, NO_NEEDS, key, key)
+    granted = choice if isinstance(choice, Refusal) else fit(node, slot, choice, NO_NEEDS, key)
     if isinstance(granted, Refusal):
         if _covers(allocation, slice_):
             return bound
@@ -82,7 +82,7 @@ def _covers(allocation: Allocation, slice_: GPUSlice) -> bool:
 def _place(world: World, market: Market, slice_: GPUSlice) -> SlicePlan:
     key = slice_.metadata.key
     asked = Ask(reservation(slice_.spec), namespace=tuple(sorted(world.snapshot.namespace(key[0]).items())))
-    place = market.place(asked, Seeker(key, lambda _: key))
+    place = market.place(asked, Seeker(lambda _: key))
     if place is None:
         reason, message = reasons.summary(market.refusals(asked))
         return SlicePlan(key, "", "", None, reason, message)

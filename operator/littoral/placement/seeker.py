@@ -14,12 +14,9 @@ NameOn = Callable[[str], Key]
 class Seeker:
     """What of the seeker, beside what it asks, decides where it goes: where its like are already."""
 
-    __slots__ = ("_domains", "_nodes", "model", "name_on", "preferred", "spread")
+    __slots__ = ("_domains", "_nodes", "name_on", "preferred", "spread")
 
-    def __init__(
-        self, model: Key, name_on: NameOn, spread: str | None = None, preferred: AbstractSet[str] = frozenset()
-    ) -> None:
-        self.model = model
+    def __init__(self, name_on: NameOn, spread: str | None = None, preferred: AbstractSet[str] = frozenset()) -> None:
         self.name_on = name_on
         self.spread = spread
         """Node label over whose values its replicas are spread; nodes without it are one domain."""

@@ -79,7 +79,7 @@ def combine(parts: Sequence[Part], profile: Profile) -> Choice | Refusal:
         note=";".join(f"{part.model}:{_note(part)}" for part in parts),
         spec=spec,
         request=Request(memory, compute, isolation),
-        size=sum(choice.size for _, choice in chosen),
+        artifacts=tuple(each for _, choice in chosen for each in choice.artifacts),
         members=tuple(Served(model, choice.variant, choice.why) for model, choice in chosen),
         left_out=tuple(LeftOut(model, refusal.reason, refusal.message) for model, refusal in refused),
     )

@@ -168,7 +168,7 @@ class Stay:
     """Why what is asked now cannot be had there, so that it is to be sought elsewhere; empty where it can."""
 
 
-def stay(world: World, replica: Replica, model: Key, asked: Ask) -> Stay:
+def stay(world: World, replica: Replica, asked: Ask) -> Stay:
     """The replica where it is: with the figures it has, or with new ones where the user changed them and they fit."""
     slice_, allocation, node, choice = replica.slice, replica.allocation, replica.node, replica.choice
     known = choice if isinstance(choice, Choice) else None
@@ -200,7 +200,7 @@ def stay(world: World, replica: Replica, model: Key, asked: Ask) -> Stay:
     slot = world.ledger.slot(allocation)
     if slot is None:
         return Stay(_kept(assignment, f"the devices of {node.name} are not known now"))
-    granted = fit(node, slot, choice, asked.needs, replica.key, model)
+    granted = fit(node, slot, choice, asked.needs, replica.key)
     if isinstance(granted, Refusal):
         return _blocked(assignment, node, f"no room on {node.name} ({granted.message})")
     target = allocate(node.name, slot, granted)

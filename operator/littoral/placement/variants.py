@@ -30,8 +30,8 @@ class Choice:
     """Assignment.asked."""
     spec: GPUSliceSpec
     request: Request
-    size: int = 0
-    """Of its artifact on the node's disk, MiB."""
+    artifacts: tuple[tuple[str, int], ...] = ()
+    """(digest, size in MiB) of what lies on the node's disk, where its size is declared."""
     members: tuple[Served, ...] = ()
     """Assignment.members."""
     left_out: tuple[LeftOut, ...] = ()
@@ -78,7 +78,8 @@ def _choice(asked: Demand, index: int, want: Want, profile: Profile, provider: s
         why += f" (family {profile.family})"
     why += doubt(want, asked, provider)
     request = Request(want.memory + overhead, want.compute, want.isolation)
-    return Choice(index, want.name, why, f"{want.name}/{digest(asked)}", spec, request, want.size)
+    artifacts = ((want.artifact, want.size),) if want.size else ()
+    return Choice(index, want.name, why, f"{want.name}/{digest(asked)}", spec, request, artifacts)
 
 
 def _ordinal(index: int) -> str:

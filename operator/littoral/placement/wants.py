@@ -38,6 +38,8 @@ class Want:
     latency: Latency | None = None
     size: int = 0
     """Of the artifact on the node's disk, MiB; 0 where it is not declared."""
+    artifact: str = ""
+    """Its digest, where its size is declared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,18 +58,18 @@ class Demand:
 def digest(asked: Demand) -> str:
     """Eight hex digits that change whenever the user changes what is asked.
 
-    What is at its default is left out, so that a field that a later version adds changes no slice that is there; a
-    declared size is no figure of the slice.
+    What is at its default is left out, so that a field that a later version adds changes no slice that is there; the
+    artifact and its declared size are no figures of the slice.
     """
-    wants = tuple(_told(want, without="size") for want in asked.wants)
-    return sha256(repr((wants, _told(asked, without="wants"))).encode()).hexdigest()[:8]
+    wants = tuple(_told(want, "size", "artifact") for want in asked.wants)
+    return sha256(repr((wants, _told(asked, "wants"))).encode()).hexdigest()[:8]
 
 
-def _told(value: Want | Demand, without: str) -> tuple[tuple[str, Any], ...]:
+def _told(value: Want | Demand, *without: str) -> tuple[tuple[str, Any], ...]:
     return tuple(
         (field.name, getattr(value, field.name))
         for field in fields(value)
-        if field.name != without and getattr(value, field.name) != field.default
+        if field.name not in without and getattr(value, field.name) != field.default
     )
 
 
@@ -97,6 +99,7 @@ def _want(model: InferenceModel, variant: Variant) -> Want:
         variant.virtual_npu,
         Latency(parse_duration(measured.p99), measured.at_compute) if measured else None,
         mib(variant.source.size or "0"),
+        variant.source.digest if variant.source.size else "",
     )
 
 

@@ -228,7 +228,7 @@ class World:
             claimant = claims.claimant(slice_, self.workloads.deployment(key))
             unit = _owner(slice_)[0]
             if unit is not None and group_named(unit[1]) is not None:
-                node.host.hold(key, claims.of_group(slice_, allocation, unit, self._members(slice_)))
+                node.host.hold(key, claims.of_group(slice_, allocation, self._members(slice_)))
             elif claimant is not None:
                 node.host.hold(key, claims.of_slice(slice_, allocation, self.snapshot.models.get(claimant)))
         for pod in self.workloads.pods(key):
