@@ -18,6 +18,7 @@ from rig.servers.program import HOST, Program, split
 from rig.servers.registry import Registry
 from rig.servers.s3 import ObjectStore
 from rig.servers.toxiproxy import Toxiproxy
+from rig.waiting import until
 
 ANSWER = bytes(range(256)) * 1000
 
@@ -71,6 +72,8 @@ def test_a_flip_changes_one_bit_of_that_byte_once(speaker: str, at: int) -> None
         assert damaged[at] == ANSWER[at] ^ 1
         assert answer(link.address) == (ANSWER, False)
         assert link.struck == [Fault("flip", at)]
+        until(lambda: link.ended == 2, timeout=10, failure=lambda: AssertionError(link.ended))
+        assert link.carried == 2 * len(ANSWER)
 
 
 @pytest.mark.parametrize("at", [0, 1, 16_384, 200_001, len(ANSWER) - 1])
@@ -97,6 +100,11 @@ def test_what_follows_the_end_of_a_connection_waits_for_the_next(speaker: str) -
         assert (second[:20], second[20], second[21:]) == (ANSWER[:20], ANSWER[20] ^ 1, ANSWER[21:])
 
 
+def test_a_reset_on_the_way_is_passed_on(speaker: str) -> None:
+    with faulty(speaker, Fault("reset", 50_000)) as far, faulty(far.address) as near:
+        assert answer(near.address)[1]
+
+
 def test_an_open_connection_ends_with_the_link(speaker: str) -> None:
     with faulty(speaker) as link:
         idle = socket.create_connection(split(link.address), timeout=10)
@@ -105,13 +113,13 @@ def test_an_open_connection_ends_with_the_link(speaker: str) -> None:
 
 
 def test_the_forward_proxy_carries_whole_urls_and_tunnels(speaker: str) -> None:
-    with forward_proxy("node:site") as proxy:
+    with forward_proxy({"models.example:80": speaker}, credentials="node:site") as proxy:
         client = http.client.HTTPConnection(proxy.address, timeout=10)
-        client.request("GET", f"http://{speaker}/m")
+        client.request("GET", "http://models.example:80/m")
         assert client.getresponse().status == 407
         client.close()
         with socket.create_connection(split(proxy.address), timeout=10) as tunnel:
-            tunnel.sendall(f"CONNECT {speaker} HTTP/1.1\r\nProxy-Authorization: {proxy.basic}\r\n\r\n".encode())
+            tunnel.sendall(f"CONNECT models.example:80 HTTP/1.1\r\nProxy-Authorization: {proxy.basic}\r\n\r\n".encode())
             head = b""
             while b"\r\n\r\n" not in head:
                 head += tunnel.recv(1)
@@ -121,7 +129,7 @@ def test_the_forward_proxy_carries_whole_urls_and_tunnels(speaker: str) -> None:
             while chunk := tunnel.recv(65536):
                 heard += chunk
         assert heard == ANSWER
-        assert proxy.seen == [f"GET http://{speaker}/m", f"CONNECT {speaker}"]
+        assert proxy.seen == ["GET http://models.example:80/m", "CONNECT models.example:80"]
 
 
 @pytest.mark.parametrize("address", ["", "127.0.0.1", ":80", "127.0.0.1:http"])

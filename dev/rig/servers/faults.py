@@ -36,10 +36,16 @@ class Fault:
 
 
 class FaultyLink:
-    """A link to a server: `address` is HOST:PORT; `struck` holds the faults that happened, in their order."""
+    """A link to a server: `address` is HOST:PORT. Resets of the server are passed on as what they are.
+
+    `struck` holds the faults that happened, in their order; `carried` counts the bytes that servers answered, over all
+    connections; `ended` counts the connections that are over.
+    """
 
     def __init__(self, upstream: str, faults: Sequence[Fault]) -> None:
         self.struck: list[Fault] = []
+        self.carried = 0
+        self.ended = 0
         self._upstream, self._left = split(upstream), list(faults)
         self._connections: set[socket.socket] = set()
         self._lock = threading.Lock()
@@ -62,11 +68,16 @@ class FaultyLink:
             server = socket.create_connection(self._upstream, timeout=10)
         except OSError:
             return
-        with server, self._open(client), self._open(server):
+        with server, self._open(client, server):
             server.settimeout(None)
             asking = threading.Thread(target=_pump, args=(client, server))
             asking.start()
-            self._answer(server, client)
+            try:
+                self._answer(server, client)
+            except ConnectionResetError:
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+            except OSError:
+                pass  # the link was stopped
             for end in (server, client):
                 with contextlib.suppress(OSError):
                     end.shutdown(socket.SHUT_RD)  # ends the other thread, and lets what was written go out
@@ -74,29 +85,34 @@ class FaultyLink:
 
     def _answer(self, server: socket.socket, client: socket.socket) -> None:
         position = 0
-        with contextlib.suppress(OSError):
-            while chunk := bytearray(server.recv(_CHUNK)):
-                for fault in self.take(position, position + len(chunk)):
-                    offset = fault.at - position
-                    if fault.kind == "flip":
-                        chunk[offset] ^= 1
-                        continue
-                    client.sendall(chunk[:offset])
-                    if fault.kind == "reset":
-                        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-                    return
-                client.sendall(chunk)
-                position += len(chunk)
+        while chunk := bytearray(server.recv(_CHUNK)):
+            for fault in self.take(position, position + len(chunk)):
+                offset = fault.at - position
+                if fault.kind == "flip":
+                    chunk[offset] ^= 1
+                    continue
+                self._send(client, chunk[:offset])
+                if fault.kind == "reset":
+                    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+                return
+            self._send(client, chunk)
+            position += len(chunk)
+
+    def _send(self, client: socket.socket, chunk: bytearray) -> None:
+        client.sendall(chunk)
+        with self._lock:
+            self.carried += len(chunk)
 
     @contextlib.contextmanager
-    def _open(self, connection: socket.socket) -> Iterator[None]:
+    def _open(self, *ends: socket.socket) -> Iterator[None]:
         with self._lock:
-            self._connections.add(connection)
+            self._connections.update(ends)
         try:
             yield
         finally:
             with self._lock:
-                self._connections.remove(connection)
+                self._connections.difference_update(ends)
+                self.ended += 1
 
     def start(self) -> None:
         """Accept connections."""

@@ -1,6 +1,6 @@
 """An HTTP proxy in this process: CONNECT for https, whole URLs for http, with a password where wanted.
 
-`seen` holds the method and the target of each request, so that a test can tell what went through it.
+It knows names that nobody else does, as a site's proxy resolves those of the world: who reaches them came through it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import select
 import socket
 import threading
 import urllib.parse
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from rig.servers.program import HOST, split
 
@@ -22,12 +22,17 @@ _HOP = frozenset({"connection", "proxy-connection", "proxy-authorization", "keep
 
 
 class ForwardProxy(http.server.ThreadingHTTPServer):
-    """The proxy at `address` (HOST:PORT); `credentials` is USER:PASSWORD, None: everybody may use it."""
+    """The proxy at `address` (HOST:PORT).
+
+    `names` maps the addresses (HOST:PORT) that it is asked for to those that it connects to; others are taken as they
+    are. `credentials` is USER:PASSWORD, None: everybody may use it. `seen` holds method and target of each request.
+    """
 
     daemon_threads = True
 
-    def __init__(self, credentials: str | None = None) -> None:
+    def __init__(self, names: Mapping[str, str], credentials: str | None = None) -> None:
         super().__init__((HOST, 0), _Handler)
+        self.names = names
         self.address = f"{HOST}:{self.server_port}"
         self.seen: list[str] = []
         self.basic = f"Basic {base64.b64encode(credentials.encode()).decode()}" if credentials else None
@@ -37,9 +42,9 @@ class ForwardProxy(http.server.ThreadingHTTPServer):
 
 
 @contextlib.contextmanager
-def forward_proxy(credentials: str | None = None) -> Iterator[ForwardProxy]:
+def forward_proxy(names: Mapping[str, str] | None = None, *, credentials: str | None = None) -> Iterator[ForwardProxy]:
     """A proxy that is there while the block runs."""
-    with ForwardProxy(credentials) as server:
+    with ForwardProxy(names or {}, credentials) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         try:
@@ -55,7 +60,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def do_CONNECT(self) -> None:
         if not self._admitted():
             return
-        with socket.create_connection(split(self.path), timeout=10) as upstream:
+        with socket.create_connection(split(self._upstream(self.path)), timeout=10) as upstream:
             self.send_response(200)
             self.end_headers()
             self.wfile.flush()
@@ -72,7 +77,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if not self._admitted():
             return
         url = urllib.parse.urlsplit(self.path)
-        upstream = http.client.HTTPConnection(url.netloc, timeout=10)
+        upstream = http.client.HTTPConnection(self._upstream(url.netloc), timeout=10)
         with contextlib.closing(upstream):
             headers = {name: value for name, value in self.headers.items() if name.lower() not in _HOP}
             upstream.request(self.command, urllib.parse.urlunsplit(("", "", *url[2:])), headers=headers)
@@ -84,6 +89,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.end_headers()
             while chunk := answer.read(_CHUNK):
                 self.wfile.write(chunk)
+
+    def _upstream(self, address: str) -> str:
+        return self.server.names.get(address, address)
 
     def _admitted(self) -> bool:
         self.server.seen.append(f"{self.command} {self.path}")
