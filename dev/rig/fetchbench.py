@@ -108,7 +108,7 @@ def run(mib: int, rounds: int, wanted: Sequence[str], output: Path | None, progr
                     _round(case, origin, folder, counted=turn > 0)
     finally:
         shutil.rmtree(folder)
-    Console(width=140).print(_table(cases, mib, rounds))
+    Console(width=150).print(_table(cases, mib, rounds))
     if output is not None:
         output.write_text(json.dumps([asdict(case) for case in cases], indent=1), encoding="utf-8")
     return 0
@@ -185,25 +185,22 @@ def _measure(argv: Sequence[str], env: dict[str, str]) -> dict[str, Any]:
 
 
 def _table(cases: Sequence[Case], mib: int, rounds: int) -> Table:
-    table = Table(title=f"{mib} MiB, {rounds} rounds: median (least to most)")
-    for column in ("source", "bytes", "curl, s", "fetch, s", "fetch / curl", "CPU s, curl", "fetch", "peak MiB, curl",
-                   "fetch", "load"):  # fmt: skip
-        table.add_column(column, justify="left" if column == "source" else "right")
+    table = Table(title=f"{mib} MiB, {rounds} rounds: median (least-most); CPU and peak memory: curl, fetch")
+    for column in ("source", "MiB", "curl, s", "fetch, s", "fetch / curl", "CPU s", "peak MiB", "load"):
+        table.add_column(column, justify="left" if column == "source" else "right", no_wrap=True)
     for case in cases:
         table.add_row(
             case.name,
-            f"{case.size:,}",
+            f"{case.size / _PIECE:.0f}",
             _spread(case.curl.seconds),
             _spread(case.fetch.seconds),
             _spread(case.ratios),
-            f"{statistics.median(case.curl.cpu):.1f}",
-            f"{statistics.median(case.fetch.cpu):.1f}",
-            f"{max(case.curl.peak):.0f}",
-            f"{max(case.fetch.peak):.0f}",
+            f"{statistics.median(case.curl.cpu):.1f}, {statistics.median(case.fetch.cpu):.1f}",
+            f"{max(case.curl.peak):.0f}, {max(case.fetch.peak):.0f}",
             _spread(case.load),
         )
     return table
 
 
 def _spread(values: Sequence[float]) -> str:
-    return f"{statistics.median(values):.2f} ({min(values):.2f} to {max(values):.2f})"
+    return f"{statistics.median(values):.2f} ({min(values):.2f}-{max(values):.2f})"
