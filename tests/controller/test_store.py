@@ -236,6 +236,24 @@ CASES: dict[str, tuple[list[tuple[Any, Any]], Any, Any, set[Work]]] = {
         body("line", 5, namespace="", meta={"annotations": {"note": "x"}}),
         {Work("Namespace", "", "line")},
     ),
+    "a Namespace that asks for signatures from now on": (
+        [(kinds.NAMESPACES, body("line", 2, namespace="")), (kinds.MODELS, model(2))],
+        kinds.NAMESPACES,
+        body("line", 5, namespace="", meta={"labels": {"littoral.dev/require-signature": "true"}}),
+        {PLAN, Work("Namespace", "", "line"), MODEL},
+    ),
+    "a Namespace's quota": (
+        [(kinds.NAMESPACES, body("line", 2, namespace="")), (kinds.MODELS, model(2))],
+        kinds.NAMESPACES,
+        body("line", 5, namespace="", meta={"annotations": {"littoral.dev/model-cache-quota": "1Gi"}}),
+        {Work("Namespace", "", "line"), MODEL},
+    ),
+    "a Namespace that was not known": (
+        [(kinds.MODELS, model(2))],
+        kinds.NAMESPACES,
+        body("line", 5, namespace=""),
+        {PLAN, Work("Namespace", "", "line"), MODEL},
+    ),
     "a pod that the scheduler refuses": ([*BOUND, (kinds.PODS, pod(2))], kinds.PODS, refused(5), {MODEL, EDGE}),
     "a pod that it refuses no longer": ([*BOUND, (kinds.PODS, refused(2))], kinds.PODS, pod(5), {MODEL, EDGE}),
     "a pod that it refuses where something is excluded": (

@@ -203,7 +203,8 @@ class TestPodOfTheMechanism:
             {"name": "ZED", "value": "3"},
         ]
         assert [variable["name"] for variable in pod(manifest)["spec"]["initContainers"][0]["env"]] == [
-            "LITTORAL_FETCH"
+            "LITTORAL_FETCH",
+            "LITTORAL_SLICE",
         ]
 
     def test_adds_annotations_to_the_pod(self, manifest: Json) -> None:

@@ -15,9 +15,10 @@ from littoral.accelerators.catalogue import load
 from littoral.accelerators.profile import Platform
 from littoral.api import group
 from littoral.api.inferencemodel import InferenceModel
-from littoral.modelstore.request import parse_request
-from littoral.triton import pod_template
+from littoral.modelstore.request import FetchRequest, ModelRequest, parse_request
+from littoral.triton import fetch_volumes, namespace_policy, pod_template
 from littoral.triton.errors import Unservable
+from littoral.triton.namespace_policy import NamespacePolicy
 
 EXPANSION = re.compile(r"\$(\$|\([^)]*\))")
 
@@ -63,9 +64,17 @@ def build(model: InferenceModel, platform: Platform) -> Json:
     return pod_template.build(model, model.spec.variants[0], platform, fetch_image="fetch:1", revision="r")
 
 
+def of_source(policy: NamespacePolicy = namespace_policy.NONE, **source: Any) -> Json:
+    """The pod of a model whose one variant has such a source."""
+    whole = {"uri": "https://models.example/a", "sha256": "b" * 64, **source}
+    model = make_model({"variants": [{"name": "v", "accelerators": ["t4"], "format": "onnx", "source": whole}]})
+    return pod_template.build(
+        model, model.spec.variants[0], make_platform(), fetch_image="f", revision="r", policy=policy
+    )
+
+
 def request_of(template: Json) -> Any:
-    (variable,) = template["spec"]["initContainers"][0]["env"]
-    assert variable["name"] == "LITTORAL_FETCH"
+    (variable,) = [each for each in template["spec"]["initContainers"][0]["env"] if each["name"] == "LITTORAL_FETCH"]
     return parse_request(expand(variable["value"], {"HOME": "expanded", "": "expanded"}))
 
 
@@ -152,6 +161,27 @@ class TestFetch:
 
         assert request_of(build(make_model({"variants": [variant]}), make_platform())).models[0].uri == source["uri"]
 
+    def test_asks_for_all_that_the_source_says(self) -> None:
+        (model,) = request_of(of_source(layout="Repository", signature={"uri": "https://models.example/m.sig"})).models
+
+        assert (model.layout, model.signed, model.signature) == ("Repository", True, "https://models.example/m.sig")
+        (model,) = request_of(of_source(signature={}, secretName="reader", configMapName="proxies")).models
+        assert (model.signed, model.signature, model.secret, model.settings) == (True, "", "reader", "proxies")
+
+    def test_the_quota_of_the_namespace_is_frozen_with_it(self) -> None:
+        model, policy = make_model(), NamespacePolicy(quota=1 << 30)
+
+        template = pod_template.build(
+            model, model.spec.variants[0], make_platform(), fetch_image="f", revision="r", policy=policy
+        )
+
+        assert request_of(template).quota == 1 << 30
+
+    def test_is_told_its_slice_by_the_pods_own_label(self, fetch: Json) -> None:
+        (variable,) = [each for each in fetch["env"] if each["name"] == "LITTORAL_SLICE"]
+
+        assert variable["valueFrom"] == {"fieldRef": {"fieldPath": "metadata.labels['littoral.dev/slice']"}}
+
     def test_is_root_without_any_capability(self, fetch: Json) -> None:
         context = fetch["securityContext"]
 
@@ -170,6 +200,73 @@ class TestFetch:
     def test_its_last_words_reach_the_status_even_when_it_cannot_start(self, fetch: Json) -> None:
         assert fetch["terminationMessagePolicy"] == "FallbackToLogsOnError"
         assert "terminationMessagePath" not in fetch
+
+
+class TestWhatTheSourceNeeds:
+    """Secrets and ConfigMaps: for the fetch container alone, and for a cold start alone."""
+
+    @pytest.fixture
+    def spec(self) -> Json:
+        pod: Json = of_source(secretName="reader", configMapName="proxies", signature={})["spec"]
+        return pod
+
+    def test_is_mounted_where_the_fetch_container_looks_for_it(self, spec: Json) -> None:
+        mounts = {mount["mountPath"]: mount for mount in spec["initContainers"][0]["volumeMounts"]}
+        volumes = {volume["name"]: volume for volume in spec["volumes"]}
+
+        def mounted(path: str) -> Json:
+            assert mounts[path]["readOnly"] is True
+            volume: Json = volumes[mounts[path]["name"]]
+            return volume
+
+        secret = {"secretName": "reader", "optional": True, "defaultMode": 0o400}
+        assert mounted("/etc/littoral/secrets/reader")["secret"] == secret
+        settings = {"name": "proxies", "optional": True, "defaultMode": 0o444}
+        assert mounted("/etc/littoral/settings/proxies")["configMap"] == settings
+        keys = {"name": "littoral-trusted-keys", "optional": True, "defaultMode": 0o444}
+        assert mounted("/etc/littoral/trusted-keys")["configMap"] == keys
+
+    def test_no_other_container_sees_it(self, spec: Json) -> None:
+        theirs = {volume["name"] for volume in spec["volumes"] if "secret" in volume or "configMap" in volume}
+
+        assert len(theirs) == 3
+        for container in spec["containers"]:
+            assert not theirs & {mount["name"] for mount in container["volumeMounts"]}
+
+    def test_of_several_models_each_is_there_once(self) -> None:
+        models = [
+            ModelRequest(name=name, uri="u", sha256="0" * 64, secret=secret, settings="s")
+            for name, secret in (("a", "x"), ("b", "x"), ("c", "y"))
+        ]
+        request = FetchRequest(models=tuple(models))
+
+        assert [mount["mountPath"] for mount in fetch_volumes.mounts(request)] == [
+            "/etc/littoral/secrets/x",
+            "/etc/littoral/secrets/y",
+            "/etc/littoral/settings/s",
+        ]
+        names = [volume["name"] for volume in fetch_volumes.volumes(request)]
+        assert (
+            names
+            == [mount["name"] for mount in fetch_volumes.mounts(request)]
+            == ["secret-0", "secret-1", "settings-0"]
+        )
+
+
+def test_a_whole_repository_is_loaded_whole() -> None:
+    (server,) = of_source(layout="Repository")["spec"]["containers"]
+
+    assert [each for each in server["args"] if each.startswith("--load-model")] == ["--load-model=*"]
+    assert server["readinessProbe"]["httpGet"]["path"] == "/v2/models/plate_reader/ready"
+
+
+@pytest.mark.parametrize("source", [{}, {"signature": None}])
+def test_where_signatures_are_required_an_unsigned_variant_is_refused(source: Json) -> None:
+    with pytest.raises(Unservable, match=r"Namespace line .* variant v of model plate .*source\.signature") as caught:
+        of_source(**source, policy=NamespacePolicy(require_signature=True))
+
+    assert caught.value.reason == "SignatureRequired"
+    assert of_source(**source | {"signature": {}}, policy=NamespacePolicy(require_signature=True))
 
 
 class TestServer:

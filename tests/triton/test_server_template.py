@@ -11,6 +11,7 @@ from littoral.api.inferencemodel import InferenceModel
 from littoral.modelstore.request import ENV_REQUEST, FetchRequest, parse_request
 from littoral.triton import deployment, metadata, server_template
 from littoral.triton.errors import Unservable
+from littoral.triton.namespace_policy import NamespacePolicy
 from littoral.triton.revision import Frozen
 from littoral.triton.server_template import Part
 
@@ -44,6 +45,31 @@ def test_triton_loads_all_and_outlives_one_that_does_not_load() -> None:
     args = containers(build())["triton"]["args"]
     assert [each for each in args if each.startswith("--load-model")] == ["--load-model=a", "--load-model=b"]
     assert {"--exit-on-error=false", "--strict-readiness=false", "--model-control-mode=explicit"} <= set(args)
+
+
+def test_one_whole_repository_among_them_has_triton_load_whatever_is_there() -> None:
+    whole = {"name": "v", "accelerators": ["*"], "format": "onnx", "source": {
+        "uri": "https://models.example/whole.tar", "sha256": "c" * 64, "layout": "Repository", "secretName": "reader",
+    }}  # fmt: skip
+    template = build(member("a"), make_model({"variants": [whole]}, {"name": "b"}))
+    args = containers(template)["triton"]["args"]
+    assert [each for each in args if each.startswith("--load-model")] == ["--load-model=*"]
+    assert [model.layout for model in request_of(template).models] == ["Model", "Repository"]
+    assert "/etc/littoral/secrets/reader" in str(template["spec"]["initContainers"])
+    assert "secret-0" in {volume["name"] for volume in template["spec"]["volumes"]}
+
+
+def test_where_signatures_are_required_one_unsigned_model_is_named() -> None:
+    parts = [Part(model, model.spec.variants[0]) for model in (member("a"), member("b"))]
+    with pytest.raises(Unservable, match="variant portable of model a is not signed"):
+        server_template.build(
+            "vision",
+            parts,
+            make_platform(),
+            fetch_image="f",
+            revision="r",
+            policy=NamespacePolicy(require_signature=True),
+        )
 
 
 def test_clients_name_the_models_as_their_specs_do() -> None:

@@ -1,10 +1,11 @@
 """The pod of one served model, but for the node it runs on and what it is granted there.
 
 The fetch container delivers the model, Triton loads it. A restart with the control plane gone finds all it needs in the
-pod itself (the request, the generated config) and on the node (images, the model cache): no token, no ConfigMap, no
-network. The pod passes the Pod Security level `baseline`, unless serving.network asks for ports of the node.
+pod itself (the request, the generated config) and on the node (images, the model cache): no token, no network, and no
+Secret or ConfigMap that it could not do without. The pod passes the Pod Security level `baseline`, unless
+serving.network asks for ports of the node.
 
-A pod of several models is put together from the same parts: model_request, fetch, server, tolerations, pod.
+A pod of several models is put together from the same parts: model_request, loaded, server, tolerations, pod.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,9 +17,10 @@ from littoral.api import group
 from littoral.api.inferencemodel import InferenceModel, Serving, Toleration, Variant
 from littoral.api.quantity import from_mib, parse_quantity, to_seconds
 from littoral.autonomy.tolerations import never_evicted
-from littoral.modelstore.request import ENV_REQUEST, FetchRequest, ModelRequest
-from littoral.triton import metadata, model_config, network, release
+from littoral.modelstore.request import ENV_REQUEST, ENV_SLICE, FetchRequest, ModelRequest
+from littoral.triton import fetch_volumes, metadata, model_config, namespace_policy, network, release
 from littoral.triton.errors import Unservable
+from littoral.triton.namespace_policy import NamespacePolicy
 
 SHARED_MEMORY_MIB: Final = 512
 """Ceiling of /dev/shm, in which the python backend passes tensors; a container's own 64 MiB are too few."""
@@ -42,16 +44,23 @@ UNPRIVILEGED: Final[Mapping[str, Any]] = {"allowPrivilegeEscalation": False, "ca
 
 
 def build(
-    model: InferenceModel, variant: Variant, platform: Platform, *, fetch_image: str, revision: str
+    model: InferenceModel,
+    variant: Variant,
+    platform: Platform,
+    *,
+    fetch_image: str,
+    revision: str,
+    policy: NamespacePolicy = namespace_policy.NONE,
 ) -> dict[str, Any]:
     """The pod template of a variant on a platform's accelerators, with all that it refers to resolved.
 
-    Raises Unservable where the catalogue has no image or no backend for it.
+    Raises Unservable where the catalogue has no image or no backend for it, or the namespace's policy forbids it.
     """
     stack, serving, placement = platform.stack, model.spec.serving, model.spec.placement
-    request = FetchRequest(models=(model_request(model, variant, platform),))
+    policy.check(model, variant)
+    request = FetchRequest(models=(model_request(model, variant, platform),), quota=policy.quota)
     triton = server(
-        [model.model_name],
+        loaded(request.models),
         stack,
         serving,
         image=image(model, variant, platform),
@@ -64,7 +73,8 @@ def build(
         labels=metadata.labels(model.metadata.name)
         | metadata.pod_selector(model.metadata.name)
         | {group.LABEL_REVISION: revision},
-        fetch=fetch(request, fetch_image),
+        request=request,
+        fetch_image=fetch_image,
         containers=[triton],
         tolerations=tolerations(stack, placement.tolerations),
         priority_class=placement.priority_class_name,
@@ -76,12 +86,13 @@ def pod(
     serving: Serving,
     *,
     labels: Mapping[str, str],
-    fetch: Mapping[str, Any],
+    request: FetchRequest,
+    fetch_image: str,
     containers: Sequence[Mapping[str, Any]],
     tolerations: Sequence[Mapping[str, Any]],
     priority_class: str = "",
 ) -> dict[str, Any]:
-    """The template of a pod in which `fetch` delivers what the server among `containers` loads."""
+    """The template of a pod in which `request` is fetched and the server among `containers` loads it."""
     return {
         "metadata": {
             "labels": dict(labels),
@@ -95,13 +106,14 @@ def pod(
             **network.pod_fields(serving),
             "securityContext": {**_POD_SECURITY, **stack.security_context},
             "tolerations": list(tolerations),
-            "initContainers": [fetch],
+            "initContainers": [_fetch(request, fetch_image)],
             "containers": list(containers),
             "volumes": [
                 {"name": "models", "emptyDir": {}},
                 {"name": "cache", "persistentVolumeClaim": {"claimName": group.CACHE_CLAIM}},
                 {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": from_mib(SHARED_MEMORY_MIB)}},
                 {"name": "tmp", "emptyDir": {}},
+                *fetch_volumes.volumes(request),
             ],
         },
     }
@@ -149,7 +161,18 @@ def model_request(model: InferenceModel, variant: Variant, platform: Platform) -
         size=size,
         format=variant.format,
         config=model_config.generate(model.model_name, backend.name, platform.stack.instance_kind, backend.parameters),
+        layout=source.layout,
+        secret=source.secret_name or "",
+        settings=source.config_map_name or "",
+        signed=source.signature is not None,
+        signature=source.signature.uri if source.signature is not None else "",
     )
+
+
+def loaded(models: Sequence[ModelRequest]) -> list[str]:
+    """What Triton is told to load: the models by name, or whatever is laid out where one brings a whole repository."""
+    whole = any(model.layout == "Repository" for model in models)
+    return ["*"] if whole else [model.name for model in models]
 
 
 def _backend(model: InferenceModel, variant: Variant, platform: Platform) -> Backend:
@@ -171,7 +194,7 @@ def _backend(model: InferenceModel, variant: Variant, platform: Platform) -> Bac
     return backend
 
 
-def fetch(request: FetchRequest, image: str) -> dict[str, Any]:
+def _fetch(request: FetchRequest, image: str) -> dict[str, Any]:
     """Root without a single capability: the folder that the kubelet makes for a hostPath belongs to root.
 
     It asks for no device: a restarted kubelet would kill the pod (kubernetes#124345).
@@ -181,7 +204,11 @@ def fetch(request: FetchRequest, image: str) -> dict[str, Any]:
         "image": image,
         "imagePullPolicy": "IfNotPresent",
         "command": ["python3", "-m", "littoral.modelstore.fetch"],
-        "env": [{"name": ENV_REQUEST, "value": literal(request.dump())}],
+        "env": [
+            {"name": ENV_REQUEST, "value": literal(request.dump())},
+            # The same template serves many slices; each pod is labelled with its own.
+            {"name": ENV_SLICE, "valueFrom": {"fieldRef": {"fieldPath": f"metadata.labels['{group.LABEL_SLICE}']"}}},
+        ],
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "securityContext": {
             **UNPRIVILEGED,
@@ -194,6 +221,7 @@ def fetch(request: FetchRequest, image: str) -> dict[str, Any]:
             {"name": "models", "mountPath": group.REPOSITORY_MOUNT},
             {"name": "cache", "mountPath": group.CACHE_MOUNT},
             {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 (an emptyDir of the pod's own)
+            *fetch_volumes.mounts(request),
         ],
     }
 
@@ -208,7 +236,7 @@ def server(
     startup: int,
     arguments: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """The Triton container that loads the models of these names.
+    """The Triton container that loads the models of these names ("*": all).
 
     `ready` is the path that answers when it may be called, `startup` how many seconds it may take until then;
     `arguments` come before the stack's, which prevail.

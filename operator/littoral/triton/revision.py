@@ -18,8 +18,9 @@ from typing import Any, Final
 
 from littoral.accelerators.profile import Platform
 from littoral.api.inferencemodel import InferenceModel, Variant
-from littoral.triton import pod_template
+from littoral.triton import namespace_policy, pod_template
 from littoral.triton.metadata import Owner
+from littoral.triton.namespace_policy import NamespacePolicy
 
 _HASH_LENGTH: Final = 10
 
@@ -75,10 +76,18 @@ def model_revision(model: InferenceModel) -> str:
     return digest({variant.name: payload(model, variant) for variant in model.spec.variants})
 
 
-def freeze(model: InferenceModel, variant: Variant, platform: Platform, *, fetch_image: str, number: int) -> Frozen:
-    """Resolve a variant on a platform with the present catalogue and fetch image.
+def freeze(
+    model: InferenceModel,
+    variant: Variant,
+    platform: Platform,
+    *,
+    fetch_image: str,
+    number: int,
+    policy: NamespacePolicy = namespace_policy.NONE,
+) -> Frozen:
+    """Resolve a variant on a platform with the present catalogue, fetch image and policy of the namespace.
 
-    Raises Unservable where the stack has no image or no backend for the variant's format.
+    Raises Unservable where the stack has no image or no backend for the variant's format, or the policy forbids it.
     """
     profile = platform.profile
     name = revision_name(model, variant, profile.name, platform.stack.name)
@@ -89,7 +98,7 @@ def freeze(model: InferenceModel, variant: Variant, platform: Platform, *, fetch
         profile=profile.name,
         node_memory=profile.node_memory,
         startup_timeout=pod_template.startup_seconds(model),
-        template=pod_template.build(model, variant, platform, fetch_image=fetch_image, revision=name),
+        template=pod_template.build(model, variant, platform, fetch_image=fetch_image, revision=name, policy=policy),
     )
 
 

@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from littoral.accelerators.profile import Platform
 from littoral.placement.groups import Group
 from littoral.placement.results import Assignment
-from littoral.triton import revision, server_template
+from littoral.triton import namespace_policy, revision, server_template
+from littoral.triton.namespace_policy import NamespacePolicy
 from littoral.triton.revision import Frozen
 from littoral.triton.server_template import Part
 
@@ -45,10 +46,18 @@ def members(group: Group, assignment: Assignment) -> dict[str, str]:
     }
 
 
-def freeze(group: Group, assignment: Assignment, platform: Platform, *, fetch_image: str, number: int) -> Frozen:
-    """Resolve the group's server on a platform with the present catalogue and fetch image.
+def freeze(
+    group: Group,
+    assignment: Assignment,
+    platform: Platform,
+    *,
+    fetch_image: str,
+    number: int,
+    policy: NamespacePolicy = namespace_policy.NONE,
+) -> Frozen:
+    """Resolve the group's server on a platform with the present catalogue, fetch image and policy of the namespace.
 
-    Raises Unservable where the stack has no image, or no backend for one of the variants.
+    Raises Unservable where the stack has no image or no backend for one of the variants, or the policy forbids one.
     """
     name, of = revision_name(group, assignment), parts(group, assignment)
     return Frozen(
@@ -58,7 +67,9 @@ def freeze(group: Group, assignment: Assignment, platform: Platform, *, fetch_im
         profile=platform.profile.name,
         node_memory=platform.profile.node_memory,
         startup_timeout=server_template.startup_seconds(of),
-        template=server_template.build(group.key[1], of, platform, fetch_image=fetch_image, revision=name),
+        template=server_template.build(
+            group.key[1], of, platform, fetch_image=fetch_image, revision=name, policy=policy
+        ),
         members=members(group, assignment),
     )
 

@@ -17,7 +17,8 @@ from littoral.api import group
 from littoral.api.inferencemodel import InferenceModel, Variant
 from littoral.modelstore.request import FetchRequest
 from littoral.placement import groups
-from littoral.triton import metadata, network, pod_template
+from littoral.triton import metadata, namespace_policy, network, pod_template
+from littoral.triton.namespace_policy import NamespacePolicy
 
 HEALTH: Final = "/v2/health/ready"
 """Answers once Triton has tried every model; with strict readiness off it says nothing of them."""
@@ -35,18 +36,27 @@ class Part:
 
 
 def build(
-    group_name: str, parts: Sequence[Part], platform: Platform, *, fetch_image: str, revision: str
+    group_name: str,
+    parts: Sequence[Part],
+    platform: Platform,
+    *,
+    fetch_image: str,
+    revision: str,
+    policy: NamespacePolicy = namespace_policy.NONE,
 ) -> dict[str, Any]:
     """The pod template of a group's server; the first part is the oldest model, whose placement is the group's.
 
-    Raises Unservable where the catalogue has no image for it, or no backend for one of the variants.
+    Raises Unservable where the catalogue has no image for it or no backend for one of the variants, or the namespace's
+    policy forbids one.
     """
     lead = parts[0]
+    for part in parts:
+        policy.check(part.model, part.variant)
     serving, placement = groups.serving(part.model for part in parts), lead.model.spec.placement
-    requests = tuple(pod_template.model_request(part.model, part.variant, platform) for part in parts)
+    models = tuple(pod_template.model_request(part.model, part.variant, platform) for part in parts)
     image = pod_template.image(lead.model, lead.variant, platform)
     server = pod_template.server(
-        [request.name for request in requests],
+        pod_template.loaded(models),
         platform.stack,
         serving,
         image=image,
@@ -61,7 +71,8 @@ def build(
         labels=metadata.group_labels(group_name)
         | metadata.group_pod_selector(group_name)
         | {group.LABEL_REVISION: revision},
-        fetch=pod_template.fetch(FetchRequest(models=requests, partial=True), fetch_image),
+        request=FetchRequest(models=models, partial=True, quota=policy.quota),
+        fetch_image=fetch_image,
         containers=[server, *(_stands_for(part.model, image, port) for part in parts)],
         tolerations=pod_template.tolerations(platform.stack, placement.tolerations),
         priority_class=placement.priority_class_name,

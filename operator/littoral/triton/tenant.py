@@ -15,6 +15,7 @@ from littoral.placement.groups import Group, unit_key
 from littoral.placement.results import Assignment
 from littoral.triton import metadata, pod_template, revision, server_revision
 from littoral.triton.metadata import Owner
+from littoral.triton.namespace_policy import NamespacePolicy
 from littoral.triton.revision import Frozen
 
 
@@ -50,8 +51,10 @@ class Tenant(Protocol):
         """The revision that is wanted at a place."""
         ...
 
-    def freeze(self, assignment: Assignment, platform: Platform, *, fetch_image: str, number: int) -> Frozen:
-        """Resolve that revision. Raises Unservable where the catalogue has no image or backend for it."""
+    def freeze(
+        self, assignment: Assignment, platform: Platform, *, fetch_image: str, number: int, policy: NamespacePolicy
+    ) -> Frozen:
+        """Resolve that revision. Raises Unservable where the catalogue cannot serve it or the policy forbids it."""
         ...
 
     def gate(self, deployment: DeploymentFacts | None, frozen: Mapping[str, Frozen]) -> tuple[str, ...]:
@@ -96,10 +99,12 @@ class Alone:
         variant = next(v for v in self.model.spec.variants if v.name == assignment.variant)
         return revision.revision_name(self.model, variant, assignment.profile, assignment.stack)
 
-    def freeze(self, assignment: Assignment, platform: Platform, *, fetch_image: str, number: int) -> Frozen:
+    def freeze(
+        self, assignment: Assignment, platform: Platform, *, fetch_image: str, number: int, policy: NamespacePolicy
+    ) -> Frozen:
         """That of the assignment's variant."""
         variant = next(v for v in self.model.spec.variants if v.name == assignment.variant)
-        return revision.freeze(self.model, variant, platform, fetch_image=fetch_image, number=number)
+        return revision.freeze(self.model, variant, platform, fetch_image=fetch_image, number=number, policy=policy)
 
     def gate(self, deployment: DeploymentFacts | None, frozen: Mapping[str, Frozen]) -> tuple[str, ...]:  # noqa: ARG002 (the protocol's)
         """None: its server is ready when it is."""
@@ -145,9 +150,13 @@ class Together:
         """That of all their variants there."""
         return server_revision.revision_name(self.group, assignment)
 
-    def freeze(self, assignment: Assignment, platform: Platform, *, fetch_image: str, number: int) -> Frozen:
+    def freeze(
+        self, assignment: Assignment, platform: Platform, *, fetch_image: str, number: int, policy: NamespacePolicy
+    ) -> Frozen:
         """That of all their variants there."""
-        return server_revision.freeze(self.group, assignment, platform, fetch_image=fetch_image, number=number)
+        return server_revision.freeze(
+            self.group, assignment, platform, fetch_image=fetch_image, number=number, policy=policy
+        )
 
     def gate(self, deployment: DeploymentFacts | None, frozen: Mapping[str, Frozen]) -> tuple[str, ...]:
         """The models whose revision the update under way changes."""

@@ -1,0 +1,61 @@
+"""What a Namespace says of the models in it: whether they must be signed, and how much of a node's disk is theirs.
+
+A ValidatingAdmissionPolicy refuses a model with an unsigned variant in such a namespace when it is written; this one
+refuses what was written before the namespace was labelled. What was frozen before that goes on serving.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import ROUND_FLOOR
+from typing import Final
+
+from littoral.api import group
+from littoral.api.inferencemodel import InferenceModel, Variant
+from littoral.api.quantity import parse_quantity
+from littoral.triton.errors import Unservable
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NamespacePolicy:
+    """`quota` is in bytes; None is the fetch container's default."""
+
+    require_signature: bool = False
+    quota: int | None = None
+
+    def check(self, model: InferenceModel, variant: Variant) -> None:
+        """Raise Unservable where a revision of this variant may not be made here."""
+        if self.require_signature and variant.source.signature is None:
+            raise Unservable(
+                "SignatureRequired",
+                f"Namespace {model.metadata.namespace} has the label {group.LABEL_REQUIRE_SIGNATURE}, and variant "
+                f"{variant.name} of model {model.metadata.name} is not signed: sign its artifact and set "
+                "spec.variants[].source.signature",
+            )
+
+
+NONE: Final = NamespacePolicy()
+"""Of a namespace that says nothing."""
+
+
+def read(namespace: str, labels: Mapping[str, str], annotations: Mapping[str, str]) -> NamespacePolicy:
+    """The policy of a namespace with these labels and annotations. Raises Unservable where one cannot be read."""
+    return NamespacePolicy(
+        require_signature=labels.get(group.LABEL_REQUIRE_SIGNATURE) == "true", quota=_quota(namespace, annotations)
+    )
+
+
+def _quota(namespace: str, annotations: Mapping[str, str]) -> int | None:
+    text = annotations.get(group.ANNOTATION_CACHE_QUOTA)
+    if text is None:
+        return None
+    try:
+        size = int(parse_quantity(text).to_integral_value(ROUND_FLOOR))
+    except ValueError:
+        size = 0
+    if size < 1:
+        raise Unservable(
+            "QuotaInvalid",
+            f"Namespace {namespace} has the annotation {group.ANNOTATION_CACHE_QUOTA}: {text!r}, which is no quantity "
+            "of bytes such as 20Gi: correct or remove it",
+        )
+    return size
