@@ -8,12 +8,13 @@ import struct
 import tarfile
 import threading
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from littoral.modelstore.fetch import fetch_all
+from littoral.modelstore.fetch import Mounts, fetch_all
 from littoral.modelstore.report import Report
 from littoral.modelstore.request import FetchRequest, ModelRequest
 from littoral.modelstore.transfer import Patience
@@ -137,8 +138,20 @@ class Namespace:
     def request(self, *models: ModelRequest, partial: bool = False) -> FetchRequest:
         return FetchRequest(models=models, repository=str(self.repository), cache=str(self.cache), partial=partial)
 
-    def fetch(self, *models: ModelRequest, partial: bool = False) -> Report:
-        return fetch_all(self.request(*models, partial=partial), Patience(sleep=self.waits.append))
+    def fetch(self, *models: ModelRequest, pinned_by: str = "", **wishes: Any) -> Report:
+        request = replace(self.request(*models), **wishes)
+        return fetch_all(request, Patience(sleep=self.waits.append), slice_name=pinned_by, mounts=self.mounts)
+
+    @property
+    def mounts(self) -> Mounts:
+        folder = self.cache.parent
+        return Mounts(folder / "secrets", folder / "settings", folder / "keys")
+
+    def pod(self, name: str) -> "Namespace":
+        """Another pod of the namespace on the same node."""
+        other = Namespace(self.cache, self.repository.parent / name, self.waits)
+        other.repository.mkdir(exist_ok=True)
+        return other
 
     def import_file(self, path: str, content: bytes) -> None:
         file = self.cache / "import" / path

@@ -21,6 +21,8 @@ from hypothesis import strategies as st
 from tests.modelstore.conftest import Namespace, Origin, Resource, make_namespace, onnx, sha256, tar
 
 from littoral.modelstore.report import parse_report
+from littoral.modelstore.sources import CHUNK
+from rig.waiting import until
 
 FILE = bytes(range(251)) * 5_000
 FILES = {"config.pbtxt": b'name: "plate"\n', "1/model.py": FILE, "1/weights/a": FILE[:70_000], "labels.txt": b"x"}
@@ -200,16 +202,18 @@ def test_a_killed_process_leaves_nothing_reachable(
     resource = Resource(FILE, stall=len(FILE) - 1)
     uri = origin.put("/m", resource)
     process = start(namespace, uri, FILE, tmp_path / "log")
-    origin.stalled.wait(60)
+    part = namespace.cache / "tmp" / sha256(FILE) / "content"
+    until(lambda: part.exists() and part.stat().st_size == CHUNK, failure=lambda: AssertionError("no part"), timeout=60)
 
     getattr(process, signal)()
     ended(process)
 
     assert namespace.entries() == []
-    assert len(namespace.staged()) == (1 if signal == "kill" else 0), "SIGTERM cleans up, SIGKILL can't"
+    assert part.read_bytes() == FILE[:CHUNK]
     assert list(namespace.repository.iterdir()) == []
     resource.stall = None
     assert namespace.fetch(onnx(uri, FILE)).ok
+    assert origin.seen[-1] == ("/m", f"bytes={CHUNK}-"), "a single file is gone on with"
     assert namespace.staged() == []
 
 
@@ -217,8 +221,8 @@ def test_what_a_dead_fetch_of_another_digest_left_is_removed_but_not_what_is_und
     namespace: Namespace, origin: Origin, tmp_path: Path
 ) -> None:
     dead = namespace.cache / "tmp" / ("0" * 64)
-    dead.mkdir(parents=True)
-    (dead / "content").write_bytes(b"half")
+    (dead / "content").mkdir(parents=True)
+    (dead / "content" / "half").write_bytes(b"of an archive")
     running = start(namespace, origin.put("/slow", Resource(FILE, stall=1000)), FILE, tmp_path / "log")
     origin.stalled.wait(60)
 
@@ -234,7 +238,7 @@ def test_two_pods_of_a_node_fetch_once(namespace: Namespace, origin: Origin, tmp
     logs = [tmp_path / "first", tmp_path / "second"]
     first = start(namespace, uri, FILE, logs[0])
     origin.stalled.wait(60)
-    other = Namespace(namespace.cache, tmp_path / "other-pod")
+    other = namespace.pod("other-pod")
     second = start(other, uri, FILE, logs[1])
     wait_for_line(second, b"waiting for it")
 
@@ -254,7 +258,7 @@ def test_the_second_pod_fetches_when_the_first_dies(namespace: Namespace, origin
     first = start(namespace, uri, FILE, tmp_path / "first")
     origin.stalled.wait(60)
     resource.stall = None
-    second = start(Namespace(namespace.cache, tmp_path / "other-pod"), uri, FILE, tmp_path / "second")
+    second = start(namespace.pod("other-pod"), uri, FILE, tmp_path / "second")
     wait_for_line(second, b"waiting for it")
 
     first.kill()

@@ -1,5 +1,6 @@
 """What one run of the fetch container makes of its request: repository, cache and report."""
 
+import fcntl
 import json
 import os
 import stat
@@ -57,19 +58,24 @@ def test_an_archive_without_config_gets_the_generated_one(namespace: Namespace, 
     assert (namespace.repository / "plate" / "config.pbtxt").read_text() == 'name: "plate"\n'
 
 
-def test_a_warm_start_needs_no_source_no_lock_and_no_write(namespace: Namespace, origin: Origin) -> None:
+def test_a_warm_start_needs_no_source_no_lock_and_no_write_but_the_time_of_use(
+    namespace: Namespace, origin: Origin, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model = onnx(origin.put("/m.onnx", Resource(WEIGHTS)), WEIGHTS)
-    assert namespace.fetch(model).ok
+    assert namespace.fetch(model, pinned_by="plate-0").ok
     before = {path: path.stat().st_mtime_ns for path in namespace.cache.rglob("*")}
+    monkeypatch.setattr(fcntl, "flock", lambda *_: pytest.fail("a lock is taken"))
     origin.resources.clear()
     origin.seen.clear()
 
-    report = namespace.fetch(model)
+    report = namespace.fetch(model, pinned_by="plate-0")
 
     assert report.ok
     assert report.models[0].source == "cache"
     assert origin.seen == []
-    assert {path: path.stat().st_mtime_ns for path in namespace.cache.rglob("*")} == before
+    after = {path: path.stat().st_mtime_ns for path in namespace.cache.rglob("*")}
+    assert [path.name for path in after if after[path] != before.get(path)] == ["used"]
+    assert after.keys() == before.keys()
     assert (namespace.repository / "plate" / "1" / "model.onnx").read_bytes() == WEIGHTS
 
 
@@ -143,11 +149,11 @@ FAILURES: dict[str, tuple[dict[str, Any], Resource | None, str, str]] = {
     "larger than declared": ({"size": 100}, Resource(WEIGHTS), "TooLarge", "100 bytes"),
     "larger than declared, unannounced": ({"size": 100}, Resource(WEIGHTS, length=False), "TooLarge", "100 bytes"),
     "absent": ({}, Resource(b"", statuses=[404] * 9), "SourceUnreachable", "404"),
-    "forbidden": ({}, Resource(b"", statuses=[403] * 9), "SourceUnreachable", "403"),
+    "forbidden": ({}, Resource(b"", statuses=[403] * 9), "SourceForbidden", "403"),
     "broken server": ({}, Resource(b"", statuses=[503] * 9), "SourceUnreachable", "6 attempts"),
-    "scheme": ({"uri": "gopher://x/y"}, None, "UnsupportedSource", "file, http, https"),
+    "scheme": ({"uri": "gopher://x/y"}, None, "UnsupportedSource", "file, gs, http, https"),
     "zip by name": ({"uri": "https://x.invalid/m.zip"}, None, "UnsupportedSource", ".tar.gz"),
-    "password in the URI": ({"uri": "https://me:secret@x.invalid/m"}, None, "UnsupportedSource", "readable"),
+    "password in the URI": ({"uri": "https://me:hunter2@x.invalid/m"}, None, "UnsupportedSource", "readable"),
     "no such host": ({"uri": "http://host.invalid/m"}, None, "SourceUnreachable", "cannot be resolved"),
     "format without a file name": ({"format": "ensemble"}, Resource(WEIGHTS), "LayoutInvalid", "tar archive"),
 }
@@ -162,7 +168,7 @@ def test_failures_are_named_and_leave_nothing(namespace: Namespace, origin: Orig
 
     assert (report.outcome, report.reason) == ("failed", reason)
     assert words in report.message
-    assert "secret" not in report.message
+    assert "hunter2" not in report.message
     assert report.reason in REASONS
     assert report.models == ()
     assert namespace.staged() == []
@@ -191,7 +197,7 @@ def test_a_full_disk_is_found_out_before_the_source_is_asked(
     namespace: Namespace, origin: Origin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     uri = origin.put("/m.onnx", Resource(WEIGHTS))
-    monkeypatch.setattr("littoral.modelstore.cache.Cache.free", lambda _: 1 << 20)
+    monkeypatch.setattr("littoral.modelstore.collection.Collector.free", lambda _: 1 << 20)
 
     report = namespace.fetch(onnx(uri, WEIGHTS))
 
@@ -216,10 +222,11 @@ def test_a_disk_that_fills_up_meanwhile_is_disk_full(
 def test_a_cache_that_is_not_there_is_said(namespace: Namespace) -> None:
     namespace.cache.rmdir()
 
-    report = namespace.fetch(onnx("https://x.invalid/m", WEIGHTS))
+    report = namespace.fetch(onnx("https://x.invalid/m", WEIGHTS), pinned_by="plate-0")
 
     assert report.reason == "CacheUnusable"
     assert str(namespace.cache) in report.message
+    assert not namespace.cache.exists()
 
 
 def test_main_writes_the_termination_message_and_returns_the_status(

@@ -3,158 +3,313 @@
 ::
 
     <root>/sha256/<digest>/content         the file, or the folder that an archive became; complete and verified
+    <root>/sha256/<digest>/listing         its files with their digests (modelstore.listing)
     <root>/sha256/<digest>/verified.json   the marker, written last: without it the entry does not exist
-    <root>/tmp/<digest>/                   being received; rubbish unless somebody holds the lock
-    <root>/locks/<digest>                  flock: one container of the node fetches, the others wait and find it
+    <root>/sha256/<digest>/used            empty; the time of its last change is when the entry was last asked for
+    <root>/sha256/<digest>/notes/<name>    what others keep beside it, and lose with it
+    <root>/tmp/<digest>/content            being received, or the part of a single file that a dead fetch left
+    <root>/tmp/<digest>/reserved           how many bytes it may come to (modelstore.collection)
+    <root>/locks/                          modelstore.locks
+    <root>/pins/                           modelstore.pins
+    <root>/quarantine/                     modelstore.quarantine
     <root>/import/                         files carried to the node by hand (file:///import/PATH)
 
 An entry appears by one rename of a folder whose files, folders and marker are on the disk, so it is there wholly or not
-at all, also after a power cut. Finding an entry takes no lock and writes nothing: a warm start works on a full or
-read-only disk.
+at all, also after a power cut; it goes by one rename as well.
+
+The marker names the boot under which the content was verified. Under the same boot the entry is found as it is: no
+lock, no write, so that a warm start works on a full or read-only disk. Under another boot it is not found until its
+content was compared with the listing once more. What differs is thrown away, and so is an entry whose marker or listing
+can't be read: what can't be proved is fetched again.
 """
 
-import fcntl
+import hashlib
 import json
 import logging
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from littoral.modelstore.errors import DiskFull
-from littoral.modelstore.files import new_file, sync_folder
+from littoral.modelstore import listing as listings
+from littoral.modelstore.boot import boot_id
+from littoral.modelstore.errors import NodeClockWrong, SourceForbidden, SourceUnreachable
+from littoral.modelstore.files import new_file, replace_file, sync_folder
+from littoral.modelstore.listing import Listing
+from littoral.modelstore.locks import Locks
+from littoral.modelstore.pins import Pins
+from littoral.modelstore.quarantine import Quarantine
 
-RESERVE: Final = 64 << 20
-"""Bytes that a fetch leaves free: a node's disk filled to the brim takes the kubelet down with it."""
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 _CONTENT: Final = "content"
+_LISTING: Final = "listing"
 _MARKER: Final = "verified.json"
+_USED: Final = "used"
+_NOTES: Final = "notes"
+_DISCARDED: Final = ".discarded"
+_RESERVED: Final = "reserved"
+_CUT: Final = (SourceUnreachable, SourceForbidden, NodeClockWrong)
+"""Failures after which the rest of a file may come another time."""
 _log: Final = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Artifact:
-    """A verified artifact: its content (a file, or the folder that an archive became), its size in bytes as fetched."""
+    """A verified artifact: its content (a file or a folder), its size in bytes as fetched, the listing of its files."""
 
     digest: str
     content: Path
     size: int
+    listing: Listing
+
+
+@dataclass(frozen=True, slots=True)
+class Marker:
+    """What is known of an entry.
+
+    `size` is the artifact's as fetched, `stored` what it takes on the disk (both in bytes), `boot` that under which it
+    was verified, `listing` the digest of its listing's text.
+    """
+
+    digest: str
+    size: int
+    stored: int
+    boot: str
+    listing: str
 
 
 class Cache:
-    """The cache below `root`. Every method may raise OSError."""
+    """The cache below `root`; `boot` is the present boot's id. Every method may raise OSError."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, boot: str | None = None) -> None:
+        self.root: Final = root
         self.imports: Final = root / "import"
-        self._root = root
-        self._entries, self._staging, self._locks = root / "sha256", root / "tmp", root / "locks"
+        self.locks: Final = Locks(root / "locks")
+        self.pins: Final = Pins(root / "pins", self.locks.books)
+        self.quarantine: Final = Quarantine(root / "quarantine")
+        self._boot = boot_id() if boot is None else boot
+        self._entries, self._staging = root / "sha256", root / "tmp"
 
     def find(self, digest: str) -> Artifact | None:
-        """Return the verified artifact of that digest, or None."""
-        entry = self._entries / digest
-        try:
-            marker = json.loads((entry / _MARKER).read_bytes())
-        except (FileNotFoundError, NotADirectoryError, ValueError):
-            return None
-        content = entry / _CONTENT
-        match marker:
-            case {"digest": str(marked), "size": int(size)} if marked == digest and content.exists():
-                return Artifact(digest, content, size)
-        return None
+        """Return the artifact of that digest, verified under this boot; or None."""
+        found = self._read(digest)
+        return found[1] if found and self._boot and found[0].boot == self._boot else None
 
-    @contextmanager
-    def locked(self, digest: str) -> Iterator[None]:
-        """Be the only process of the node that fetches `digest`; waits for as long as another one does."""
-        with self._lock_file(digest) as lock:
-            if not _try_lock(lock):
-                _log.info("another container of this node is fetching sha256:%s; waiting for it", digest)
-                fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
+    def verify(self, digest: str) -> Artifact | None:
+        """Return an artifact that was verified under another boot and is unchanged; or None, and it is gone.
+
+        Reads all of it. Two containers do it one after the other, so that the second finds it done; where the disk
+        takes no lock it takes no harm either, and both do it.
+        """
+        if self._read(digest) is None:
+            return None
+        with self._locked_where_possible(digest):
+            if artifact := self.find(digest):
+                return artifact
+            if (found := self._read(digest)) is None:
+                return None
+            marker, artifact = found
+            _log.info("sha256:%s was verified before the node was started; it is compared with its listing", digest)
+            if difference := _difference(artifact):
+                _log.warning("sha256:%s is not what it was: %s; it is thrown away", digest, difference)
+                with suppress(OSError), self.locks.books():
+                    self.discard(digest)
+                return None
+            # On a full or read-only disk it is verified as well, and will be once more.
+            with suppress(OSError):
+                self._mark(self._entries / digest, replace(marker, boot=self._boot))
+            return artifact
+
+    def touch(self, digest: str) -> None:
+        """Note that an entry is used now; what is used least recently is collected first."""
+        with suppress(OSError):
+            os.utime(self._entries / digest / _USED)
 
     @contextmanager
     def staging(self, digest: str) -> Iterator[Path]:
-        """Give a path that does not exist, to be made the artifact's content; `commit` it, or it is removed."""
+        """Give the path at which the artifact's content is to be made; `commit` it, or it is removed.
+
+        The caller holds the digest's lock. A regular file may be there: the first bytes of the artifact, if it is a
+        single file, which an earlier fetch left; and it is left again where the link or this process breaks off.
+        """
         folder = self._staging / digest
-        self._staging.mkdir(mode=0o755, parents=True, exist_ok=True)
-        _remove(folder)
-        folder.mkdir(mode=0o755)
+        content = folder / _CONTENT
+        if self.part(digest) is None:
+            _remove(folder)
+        self._staging.mkdir(mode=0o755, exist_ok=True)
+        folder.mkdir(mode=0o755, exist_ok=True)
+        for path in folder.iterdir():
+            if path != content:  # of a commit that was not finished
+                path.unlink()
+        left = False
         try:
-            yield folder / _CONTENT
+            yield content
+        except BaseException as error:
+            left = isinstance(error, _CUT) or not isinstance(error, Exception)
+            raise
         finally:
-            # Nothing there after a commit. What can't be removed now is removed by the next fetch.
-            shutil.rmtree(folder, ignore_errors=True)
+            # Nothing is there after a commit. What can't be removed now is removed by the next fetch.
+            if not left or not _is_file(content):
+                shutil.rmtree(folder, ignore_errors=True)
 
-    def commit(self, digest: str, size: int) -> Artifact:
-        """Make what was staged for `digest`, and verified, an entry. The caller holds the lock."""
+    def commit(self, digest: str, size: int, listing: Listing) -> Artifact:
+        """Make what was staged for `digest`, and verified, an entry. The caller holds the digest's lock."""
         staged, entry = self._staging / digest, self._entries / digest
-        with new_file(staged / _MARKER) as marker:
-            marker.write(json.dumps({"digest": digest, "size": size}).encode())
-        for folder, _, _ in os.walk(staged, topdown=False):
+        text = listing.text().encode()
+        for name, data in ((_LISTING, text), (_USED, b"")):
+            with new_file(staged / name) as file:
+                file.write(data)
+        for folder, _, _ in os.walk(staged / _CONTENT, topdown=False):
             sync_folder(Path(folder))
-        self._entries.mkdir(mode=0o755, parents=True, exist_ok=True)
-        self._discard(entry)
-        staged.rename(entry)
+        self._entries.mkdir(mode=0o755, exist_ok=True)
+        stored = stored_size(staged / _CONTENT)
+        self._mark(staged, Marker(digest, size, stored, self._boot, hashlib.sha256(text).hexdigest()))
+        with self.locks.books():
+            self.discard(digest)
+            self.reservation(digest).unlink(missing_ok=True)
+            sync_folder(staged)
+            staged.rename(entry)
         sync_folder(self._entries)
-        sync_folder(self._root)
-        return Artifact(digest, entry / _CONTENT, size)
+        sync_folder(self.root)
+        return Artifact(digest, entry / _CONTENT, size, listing)
 
-    def sweep(self) -> None:
-        """Remove what dead fetches left, of any digest that nobody holds the lock of."""
-        for name in _names(self._staging):
-            with self._lock_file(name[:64]) as lock:
-                if _try_lock(lock):
-                    _remove(self._staging / name)
-
-    def require(self, size: int) -> None:
-        """Raise DiskFull unless `size` bytes fit on the disk with RESERVE to spare."""
-        if (free := self.free()) < size + RESERVE:
-            raise DiskFull(
-                f"the node has {free >> 20} MiB free below the model cache and {(size + RESERVE) >> 20} MiB are needed "
-                f"({size >> 20} MiB and {RESERVE >> 20} MiB in reserve); free space on the node"
-            )
-
-    def spender(self) -> Callable[[int], None]:
-        """Return what counts bytes about to be written, and raises DiskFull when they have eaten into RESERVE."""
-        unchecked = 0
-
-        def spend(size: int) -> None:
-            nonlocal unchecked
-            unchecked += size
-            if unchecked >= RESERVE // 4:
-                self.require(unchecked)
-                unchecked = 0
-
-        return spend
-
-    def free(self) -> int:
-        """Return the bytes that may still be written to the disk."""
-        disk = os.statvfs(self._root)
-        return disk.f_bavail * disk.f_frsize
-
-    def kept(self) -> tuple[str, ...]:
-        """Return the digests of all entries, sorted."""
-        return tuple(digest for digest in _names(self._entries) if self.find(digest))
-
-    def _discard(self, entry: Path) -> None:
-        """Take away an entry that has no valid marker, in one step, since a removal may die half-way."""
+    def discard(self, digest: str) -> None:
+        """Take away an entry in one step, since a removal may die half-way. The caller holds the books."""
+        entry = self._entries / digest
         if entry.exists():
-            doomed = self._staging / f"{entry.name}.discarded"
+            self._staging.mkdir(mode=0o755, exist_ok=True)
+            doomed = self._staging / f"{digest}{_DISCARDED}"
             _remove(doomed)
             entry.rename(doomed)
             _remove(doomed)
 
-    @contextmanager
-    def _lock_file(self, digest: str) -> Iterator[int]:
-        self._locks.mkdir(mode=0o755, parents=True, exist_ok=True)
-        lock = os.open(self._locks / digest, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+    def sweep(self) -> None:
+        """Remove what dead fetches left and nobody can use, of any digest that nobody holds the lock of."""
+        for name in _names(self._staging):
+            with self.locks.attempt(name[:64]) as free:
+                if not free:
+                    continue
+                if name.endswith(_DISCARDED) or self.part(name) is None:
+                    _remove(self._staging / name)
+                else:
+                    self.reservation(name).unlink(missing_ok=True)
+        for digest in _names(self._entries):
+            if self.marker(digest) is None:
+                with self.locks.attempt(digest) as free, self.locks.books():
+                    if free and self.marker(digest) is None:
+                        self.discard(digest)
+
+    def part(self, digest: str) -> int | None:
+        """Return how many bytes of a single file an earlier fetch of `digest` left; None where it left none."""
+        content = self._staging / digest / _CONTENT
+        return content.stat().st_size if _is_file(content) else None
+
+    def staged(self, digest: str) -> Path:
+        """Return the folder in which `digest` is received."""
+        return self._staging / digest
+
+    def reservation(self, digest: str) -> Path:
+        """Return the file that says how many bytes `digest` may come to while it is received."""
+        return self._staging / digest / _RESERVED
+
+    def staged_digests(self) -> tuple[str, ...]:
+        """Return the digests that are being received, or of which a part is left."""
+        return tuple(name for name in _names(self._staging) if _DIGEST.fullmatch(name))
+
+    def kept(self) -> tuple[str, ...]:
+        """Return the digests of all entries, sorted."""
+        return tuple(digest for digest in _names(self._entries) if self.marker(digest))
+
+    def marker(self, digest: str) -> Marker | None:
+        """Return what is known of an entry, whichever boot it was verified under."""
         try:
-            yield lock
+            data = json.loads((self._entries / digest / _MARKER).read_bytes())
+        except (FileNotFoundError, NotADirectoryError, ValueError, RecursionError):
+            return None
+        match data:
+            case {
+                "digest": str(of),
+                "size": int(size),
+                "stored": int(stored),
+                "boot": str(boot),
+                "listing": str(listing),
+            } if of == digest:
+                return Marker(of, size, stored, boot, listing)
+        return None
+
+    def used(self, digest: str) -> float:
+        """Return when an entry was last asked for, in seconds since the epoch; 0 where that is not known."""
+        try:
+            return (self._entries / digest / _USED).stat().st_mtime
+        except FileNotFoundError:
+            return 0.0
+
+    def note(self, digest: str, name: str) -> bytes | None:
+        """Return what `add_note` kept beside an entry, or None."""
+        try:
+            return (self._entries / digest / _NOTES / name).read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def add_note(self, digest: str, name: str, data: bytes) -> None:
+        """Keep something beside an entry for as long as that is kept. A disk that takes no write takes no note."""
+        notes = self._entries / digest / _NOTES
+        try:
+            notes.mkdir(mode=0o755, exist_ok=True)
+            replace_file(notes / name, data)
+        except OSError as error:
+            _log.warning("the note %s of sha256:%s cannot be kept: %s", name, digest, error.strerror)
+
+    def _read(self, digest: str) -> tuple[Marker, Artifact] | None:
+        marker, entry = self.marker(digest), self._entries / digest
+        if marker is None:
+            return None
+        try:
+            text = (entry / _LISTING).read_bytes()
+            if hashlib.sha256(text).hexdigest() != marker.listing or not (entry / _CONTENT).exists():
+                return None
+            return marker, Artifact(digest, entry / _CONTENT, marker.size, listings.parse(text.decode()))
+        except (FileNotFoundError, ValueError):
+            return None
+
+    def _mark(self, entry: Path, marker: Marker) -> None:
+        replace_file(entry / _MARKER, json.dumps(asdict(marker)).encode())
+
+    @contextmanager
+    def _locked_where_possible(self, digest: str) -> Iterator[None]:
+        lock = self.locks.digest(digest)
+        try:
+            lock.__enter__()
+        except OSError:
+            yield
+            return
+        try:
+            yield
         finally:
-            os.close(lock)
+            lock.__exit__(None, None, None)
+
+
+def stored_size(content: Path) -> int:
+    """Return the bytes of a file, or of the files in a folder, each counted once; 0 where nothing is there."""
+    if not content.is_dir():
+        return content.lstat().st_size if os.path.lexists(content) else 0
+    statuses = (path.lstat() for path in content.rglob("*") if path.is_symlink() or not path.is_dir())
+    return sum({status.st_ino: status.st_size for status in statuses}.values())
+
+
+def _difference(artifact: Artifact) -> str | None:
+    try:
+        return artifact.listing.difference(artifact.content)
+    except OSError as error:
+        return f"it cannot be read ({error.strerror})"
+
+
+def _is_file(path: Path) -> bool:
+    return path.is_file() and not path.is_symlink()
 
 
 def _names(folder: Path) -> list[str]:
@@ -165,14 +320,8 @@ def _names(folder: Path) -> list[str]:
         return []
 
 
-def _remove(folder: Path) -> None:
-    if folder.exists():
-        shutil.rmtree(folder)
-
-
-def _try_lock(lock: int) -> bool:
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

@@ -1,48 +1,54 @@
 """From a request to a verified artifact in the cache: the one path that every model takes.
 
-In the cache already: done, with no lock, no write and no network. Else, under the digest's lock: receive, hash and
-unpack in one stream, compare, commit.
+In the cache and verified under this boot: done, with no lock, no write and no network. There from before: compared with
+its listing first. Else, under the digest's lock: receive, hash and unpack in one stream, compare, commit.
 
-What the bytes prove has the first word: an archive that can't be unpacked is still hashed to its end, because a damaged
-download must be called a DigestMismatch and not a bad archive. And a mismatch of bytes that were joined from several
-answers is tried once more in one piece, for the two may have been of two versions.
+A mismatch of bytes that were joined from several answers is tried once more in one piece, for the two may have been of
+two versions. One that stays is remembered (modelstore.quarantine).
 """
 
 import contextlib
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 from littoral.modelstore.cache import Artifact, Cache
-from littoral.modelstore.errors import ArchiveUnsafe, DigestMismatch, LayoutInvalid, SourceUnreachable
-from littoral.modelstore.files import new_file
+from littoral.modelstore.collection import Allowance, Collector
+from littoral.modelstore.errors import DigestMismatch, FetchError, SourceUnreachable, TooLarge
+from littoral.modelstore.quarantine import Refusal
 from littoral.modelstore.request import ModelRequest
-from littoral.modelstore.sources import CHUNK, Source, SourceChanged, shown, source_for
-from littoral.modelstore.transfer import Download, Patience
-from littoral.modelstore.tree import Tree
-from littoral.modelstore.unpack import HEAD, archive_kind, unpack
+from littoral.modelstore.sources import Collection, Origin, SourceChanged, shown, source_for
+from littoral.modelstore.transfer import Patience
 
 ROUNDS: Final = 3
 """How often an artifact is begun anew within one process when its source changes meanwhile."""
 
-OpenSource = Callable[[str, Path], Source]
+OpenSource = Callable[[str, Path], Origin]
+_log: Final = logging.getLogger(__name__)
 
 
 def deliver(
-    model: ModelRequest, cache: Cache, *, patience: Patience | None = None, open_source: OpenSource = source_for
+    model: ModelRequest,
+    cache: Cache,
+    *,
+    collector: Collector | None = None,
+    patience: Patience | None = None,
+    open_source: OpenSource = source_for,
 ) -> tuple[Artifact, bool]:
     """Return the verified artifact of `model`, and whether it had to be fetched. Raises FetchError, OSError."""
-    if artifact := cache.find(model.sha256):
-        return artifact, False
-    source = open_source(model.uri, cache.imports)
-    cache.require(model.size or 0)
-    with cache.locked(model.sha256):
+    if artifact := cache.find(model.sha256) or cache.verify(model.sha256):
+        return _fitting(model, artifact), False
+    origin = open_source(model.uri, cache.imports)
+    with cache.locks.digest(model.sha256):
         if artifact := cache.find(model.sha256):
-            return artifact, False
+            return _fitting(model, artifact), False
         cache.sweep()
+        _repeat_refusal(model, origin, cache)
+        fetching = _Fetching(model, origin, cache, collector or Collector(cache), patience)
         for left in reversed(range(ROUNDS)):
             with contextlib.suppress(_BeginAnew):
-                return _fetch(model, source, cache, patience, last=not left), True
+                return fetching.fetch(last=not left), True
     raise SourceUnreachable(f"{shown(model.uri)} changed each time while it was read")
 
 
@@ -50,37 +56,91 @@ class _BeginAnew(Exception):  # noqa: N818 - a signal within this module
     """The bytes so far are not of one version of the artifact."""
 
 
-def _fetch(model: ModelRequest, source: Source, cache: Cache, patience: Patience | None, *, last: bool) -> Artifact:
-    download = Download(source, what=shown(model.uri), limit=model.size, patience=patience)
-    with contextlib.closing(download), cache.staging(model.sha256) as content:
-        try:
-            _receive(download, content, cache, model.sha256)
-        except SourceChanged:
-            raise _BeginAnew from None
-        digest = download.finish()
-        if digest != model.sha256:
-            if download.resumed and not last:
-                raise _BeginAnew
-            raise DigestMismatch(_mismatch(model, digest, download.received))
-        return cache.commit(model.sha256, download.received)
+class _Fetching:
+    def __init__(
+        self, model: ModelRequest, origin: Origin, cache: Cache, collector: Collector, patience: Patience | None
+    ) -> None:
+        self._model, self._origin, self._cache = model, origin, cache
+        self._collector, self._patience = collector, patience
 
+    def fetch(self, *, last: bool) -> Artifact:
+        """Fetch the artifact once. Raises _BeginAnew, FetchError, OSError."""
+        # What receives brings compressors and hashes along that a warm start does without.
+        from littoral.modelstore.receive import receive  # noqa: PLC0415
 
-def _receive(download: Download, content: Path, cache: Cache, promised: str) -> None:
-    """Write the artifact's content. Raises ArchiveUnsafe and LayoutInvalid only of bytes that are the promised ones."""
-    head = download.peek(HEAD)
-    cache.require(download.total or 0)
-    spend = cache.spender()
-    if kind := archive_kind(head):
-        try:
-            unpack(download, kind, Tree(content, spend))
-        except (ArchiveUnsafe, LayoutInvalid):
-            if download.finish() == promised:
+        model = self._model
+        with self._cache.staging(model.sha256) as content:
+            part = self._cache.part(model.sha256) or 0
+            room = Allowance(self._collector, model.sha256, part)
+            # Before the source is asked; what it announces is asked for later.
+            room.require(max(0, (model.size or 0) - part))
+            try:
+                received = receive(
+                    self._origin,
+                    content,
+                    promised=model.sha256,
+                    what=shown(model.uri),
+                    limit=model.size,
+                    room=room,
+                    part=part,
+                    patience=self._patience,
+                )
+            except SourceChanged:
+                raise _BeginAnew from None
+            except DigestMismatch as error:
+                self._refuse(str(error))
                 raise
-        return
-    with new_file(content) as file:
-        while chunk := download.read(CHUNK):
-            spend(len(chunk))
-            file.write(chunk)
+            if received.digest != model.sha256:
+                if (received.resumed or part) and not last:
+                    raise _BeginAnew
+                message = _mismatch(model, received.digest, received.size)
+                self._refuse(message, received.digest, received.size, received.validator)
+                raise DigestMismatch(message)
+            artifact = self._cache.commit(model.sha256, received.size, received.listing)
+            self._cache.quarantine.lift(model.sha256)
+            return artifact
+
+    def _refuse(self, message: str, got: str = "", size: int | None = None, validator: str | None = None) -> None:
+        refusal = self._cache.quarantine.add(
+            self._model.uri, self._model.sha256, message=message, got=got, size=size, validator=validator
+        )
+        _log.warning("it is not downloaded again for %.0f s, unless the source changes", refusal.pause())
+
+
+def _fitting(model: ModelRequest, artifact: Artifact) -> Artifact:
+    """Hold what the cache has to the same bound as what comes from the source."""
+    if model.size is not None and artifact.size > model.size:
+        raise TooLarge(
+            f"{shown(model.uri)} has more than the {model.size} bytes that its size declares ({artifact.size})"
+        )
+    return artifact
+
+
+def _repeat_refusal(model: ModelRequest, origin: Origin, cache: Cache) -> None:
+    """Raise the DigestMismatch that the source was refused with, unless it holds something else now."""
+    refusal = cache.quarantine.of(model.uri, model.sha256)
+    if refusal is not None and not _changed(refusal, origin):
+        _log.info("%s was refused %d times; it is not downloaded again yet", shown(model.uri), refusal.attempts)
+        raise DigestMismatch(refusal.message)
+
+
+def _changed(refusal: Refusal, origin: Origin) -> bool:
+    """Tell, by one request, whether a source says that it holds something else than what was refused."""
+    try:
+        if isinstance(origin, Collection):
+            sizes = [member.size for member in origin.members()]
+            size = None if None in sizes else sum(size or 0 for size in sizes)
+            return None not in {size, refusal.size} and size != refusal.size
+        stream = origin.open(0)
+    except DigestMismatch:
+        return False
+    except (FetchError, SourceChanged):
+        # Nothing new is known of it.
+        return False
+    stream.chunks.close()
+    return (None not in {stream.total, refusal.size} and stream.total != refusal.size) or (
+        stream.validator != refusal.validator
+    )
 
 
 def _mismatch(model: ModelRequest, digest: str, size: int) -> str:

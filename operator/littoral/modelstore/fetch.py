@@ -1,12 +1,13 @@
-"""The fetch container of a serving pod: ``python3 -m littoral.modelstore.fetch``.
+"""The fetch container of a serving pod, and of a prefetch Job: ``python3 -m littoral.modelstore.fetch``.
 
-Reads the request from LITTORAL_FETCH, delivers each model into the cache, lays out the repository, writes the
-termination message and exits 0, or 1 when any model did not arrive. One model's failure does not keep the others from
-the cache, so that the next run has less to do. For a shared server (`partial`) it exits 0 once any model is in place:
-the server starts with those, and the report says what is missing.
+Reads the request from LITTORAL_FETCH and pins what it asks for to the slice that LITTORAL_SLICE names; then, for each
+model: deliver it into the cache, verify its signature where it is to have one, lay it out. It writes the termination
+message and exits 0, or 1 when any model did not arrive. One model's failure does not keep the others from the cache, so
+that the next run has less to do. For a shared server (`partial`) it exits 0 once any model is in place: the server
+starts with those, and the report says what is missing. A prefetch lays nothing out.
 
 It imports the standard library alone until something must be fetched: on a warm start it stands between a power cut and
-a serving line.
+a serving line. For the same reason a pin that can't be written, on a full or read-only disk, is said and no more.
 """
 
 import logging
@@ -15,14 +16,19 @@ import signal
 import sys
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Final, Literal
 
-from littoral.modelstore.cache import Cache
-from littoral.modelstore.delivery import deliver
+from littoral.api.group import KEYS_MOUNT, SECRETS_MOUNT, SETTINGS_MOUNT
+from littoral.modelstore import access
+from littoral.modelstore.cache import Artifact, Cache
+from littoral.modelstore.collection import Collector
+from littoral.modelstore.delivery import OpenSource, deliver
 from littoral.modelstore.errors import FetchError, InternalError, from_os_error
 from littoral.modelstore.layout import Repository
+from littoral.modelstore.pins import Pin, wanted
 from littoral.modelstore.report import FailedModel, FetchedModel, Report
 from littoral.modelstore.request import (
     ENV_REQUEST,
@@ -30,64 +36,150 @@ from littoral.modelstore.request import (
     FetchRequest,
     ModelRequest,
     parse_request,
+    parse_slice,
 )
+from littoral.modelstore.sources import Origin, source_for
 from littoral.modelstore.transfer import Patience
 
 DEFAULT_TERMINATION_LOG: Final = "/dev/termination-log"
 _log: Final = logging.getLogger("littoral.fetch")
 
 
-def fetch_all(request: FetchRequest, patience: Patience | None = None) -> Report:
-    """Deliver and lay out every model of `request`; what went wrong is in the report, nothing is raised."""
-    cache, repository = Cache(Path(request.cache)), Repository(Path(request.repository))
+@dataclass(frozen=True, slots=True)
+class Mounts:
+    """Where the container finds the folders of Secrets, of ConfigMaps with settings, and the trusted keys."""
+
+    secrets: Path = Path(SECRETS_MOUNT)
+    settings: Path = Path(SETTINGS_MOUNT)
+    keys: Path = Path(KEYS_MOUNT)
+
+
+MOUNTS: Final = Mounts()
+
+
+def fetch_all(
+    request: FetchRequest, patience: Patience | None = None, *, slice_name: str = "", mounts: Mounts = MOUNTS
+) -> Report:
+    """Do what `request` asks for; what went wrong is in the report, nothing is raised.
+
+    `slice_name` is the slice whose pin holds the artifacts; without one nothing holds them when this process ends.
+    """
+    run = _Run(request, patience, slice_name, mounts)
+    run.hold()
     done: list[FetchedModel] = []
     failures: dict[str, FetchError] = {}
     for model in request.models:
         try:
-            done.append(_fetch_one(model, cache, repository, patience))
+            done.append(run.fetch(model))
         except FetchError as error:
             _log.error("%s: %s: %s", model.name, error.reason, error)
             failures[model.name] = error
-    kept, free = _inventory(cache)
+    if done and (request.partial or not failures):
+        run.serve()
+    kept, free, freed = run.inventory()
     if not failures:
-        return Report("ok", models=tuple(done), kept=kept, free=free)
+        return Report("ok", models=tuple(done), kept=kept, free=free, freed=freed)
     # What can't heal is what somebody must act on.
     first = min(failures.values(), key=lambda error: error.heals)
     if not (request.partial and done):
-        return Report("failed", first.reason, str(first), tuple(done), kept, free)
+        return Report("failed", first.reason, str(first), tuple(done), kept, free, freed=freed)
     missing = tuple(FailedModel(name, error.reason, str(error)) for name, error in failures.items())
-    return Report("partial", first.reason, str(first), tuple(done), kept, free, missing)
+    return Report("partial", first.reason, str(first), tuple(done), kept, free, missing, freed)
 
 
-def _fetch_one(model: ModelRequest, cache: Cache, repository: Repository, patience: Patience | None) -> FetchedModel:
-    begun = time.monotonic()
+class _Run:
+    """One run of the container."""
+
+    def __init__(self, request: FetchRequest, patience: Patience | None, slice_name: str, mounts: Mounts) -> None:
+        self._request, self._patience, self._slice, self._mounts = request, patience, slice_name, mounts
+        self._cache, self._repository = Cache(Path(request.cache)), Repository(Path(request.repository))
+        self._wanted = wanted(model.sha256 for model in request.models)
+        self._collector = Collector(self._cache, quota=request.quota, needed=frozenset(self._wanted))
+
+    def hold(self) -> None:
+        """Pin what is asked for, before it is looked for; drop the pins of slices that are on the node no more."""
+        request, pins = self._request, self._cache.pins
+        try:
+            if request.slices is not None:
+                pins.drop_others(request.slices, _received(Path(request.repository)))
+            if self._slice:
+                held = Pin.preparing if request.prefetch else Pin.seeking
+                pins.change(self._slice, lambda pin: held(pin, self._wanted))
+        except OSError as error:
+            _log.warning("what slice %s needs cannot be pinned: %s", self._slice, error)
+
+    def serve(self) -> None:
+        """Note in the pin what the slice's server is given."""
+        if not self._slice or self._request.prefetch:
+            return
+        try:
+            self._cache.pins.change(self._slice, lambda pin: pin.serving(self._wanted))
+        except OSError as error:
+            _log.warning("what slice %s serves cannot be pinned: %s", self._slice, error)
+
+    def fetch(self, model: ModelRequest) -> FetchedModel:
+        """Bring one model into the cache, and into the repository unless it is only prefetched. Raises FetchError."""
+        begun = time.monotonic()
+        try:
+            artifact, fetched = self._fetch(model)
+        except OSError as error:
+            raise from_os_error(error, f"storing model {model.name}") from error
+        except FetchError:
+            raise
+        except Exception as error:
+            _log.exception("a defect of the fetch container")
+            raise InternalError(f"model {model.name}: {type(error).__name__}: {error}") from error
+        origin: Literal["cache", "fetched"] = "fetched" if fetched else "cache"
+        seconds = round(time.monotonic() - begun, 3)
+        _log.info("%s: %d bytes, sha256:%s, %s, %.1f s", model.name, artifact.size, artifact.digest, origin, seconds)
+        return FetchedModel(model.name, artifact.digest, artifact.size, origin, seconds)
+
+    def inventory(self) -> tuple[tuple[str, ...], int | None, tuple[str, ...]]:
+        """Return what the cache keeps, the bytes left on its disk, and what was collected."""
+        freed = tuple(self._collector.freed)
+        try:
+            return self._cache.kept(), self._collector.free(), freed
+        except OSError:
+            return (), None, freed
+
+    def _fetch(self, model: ModelRequest) -> tuple[Artifact, bool]:
+        open_source = self._opener(model)
+        artifact, fetched = deliver(
+            model, self._cache, collector=self._collector, patience=self._patience, open_source=open_source
+        )
+        if model.signed:
+            from littoral.modelstore.signature import check  # noqa: PLC0415 - loaded where it is asked for
+
+            check(model, artifact, self._cache, keys=self._mounts.keys, open_source=open_source)
+        if not self._request.prefetch:
+            self._repository.lay_out(model, artifact)
+        self._cache.touch(model.sha256)
+        return artifact, fetched
+
+    def _opener(self, model: ModelRequest) -> OpenSource:
+        """What opens the model's sources, with the credentials and settings that they may use."""
+
+        def opened(uri: str, imports: Path) -> Origin:
+            secret = self._mounts.secrets / model.secret if model.secret else None
+            settings = self._mounts.settings / model.settings if model.settings else None
+            return source_for(uri, imports, access.read(secret, settings))
+
+        return opened
+
+
+def _received(repository: Path) -> float:
+    """When this pod came to the node: the kubelet made the repository's folder then, and a prefetch leaves it alone."""
     try:
-        artifact, fetched = deliver(model, cache, patience=patience)
-        repository.lay_out(model, artifact)
-    except OSError as error:
-        raise from_os_error(error, f"storing model {model.name}") from error
-    except FetchError:
-        raise
-    except Exception as error:
-        _log.exception("a defect of the fetch container")
-        raise InternalError(f"model {model.name}: {type(error).__name__}: {error}") from error
-    origin: Literal["cache", "fetched"] = "fetched" if fetched else "cache"
-    seconds = round(time.monotonic() - begun, 3)
-    _log.info("%s: %d bytes, sha256:%s, %s, %.1f s", model.name, artifact.size, artifact.digest, origin, seconds)
-    return FetchedModel(model.name, artifact.digest, artifact.size, origin, seconds)
-
-
-def _inventory(cache: Cache) -> tuple[tuple[str, ...], int | None]:
-    try:
-        return cache.kept(), cache.free()
+        return repository.stat().st_mtime
     except OSError:
-        return (), None
+        return 0.0
 
 
 def main(environ: Mapping[str, str] = os.environ) -> int:
     """Run one fetch as `environ` asks for; return the exit status."""
     try:
-        report = fetch_all(parse_request(environ.get(ENV_REQUEST, "")))
+        request, slice_name = parse_request(environ.get(ENV_REQUEST, "")), parse_slice(environ)
+        report = fetch_all(request, slice_name=slice_name)
     except FetchError as error:
         report = Report("failed", error.reason, str(error))
     path = environ.get(ENV_TERMINATION_LOG, DEFAULT_TERMINATION_LOG)

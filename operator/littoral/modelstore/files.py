@@ -23,12 +23,12 @@ def new_file(path: Path, *, executable: bool = False) -> Iterator[IO[bytes]]:
 
 @contextmanager
 def grown_file(path: Path, size: int) -> Iterator[IO[bytes]]:
-    """Give a file that is there, cut to `size` bytes, to be read from its beginning and then to be written on.
+    """Give a file that is there, cut to at most `size` bytes, to be read from its beginning and then to be written on.
 
     When the block ends well, it is on the disk. Raises OSError; never follows a link.
     """
     with os.fdopen(os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC), "r+b") as file:
-        file.truncate(size)
+        file.truncate(min(size, os.fstat(file.fileno()).st_size))
         yield file
         file.flush()
         os.fsync(file.fileno())

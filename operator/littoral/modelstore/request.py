@@ -104,6 +104,14 @@ def parse_request(text: str) -> FetchRequest:
     return request
 
 
+def parse_slice(environ: Mapping[str, str]) -> str:
+    """Return the slice for which the container fetches, "" where none is named. Raises RequestInvalid."""
+    name = environ.get(ENV_SLICE, "")
+    if name and _PART.fullmatch(name) is None:
+        raise RequestInvalid(f"{ENV_SLICE} must be the name of a GPUSlice")
+    return name
+
+
 def _model(data: object, where: str) -> ModelRequest:
     if not isinstance(data, dict):
         raise RequestInvalid(f"{ENV_REQUEST}: {where} must be an object")
