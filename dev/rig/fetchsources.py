@@ -116,10 +116,10 @@ def _s3(folder: Path, artifacts: Mapping[str, Artifact]) -> Iterator[list[Origin
             {"AWS_ENDPOINT_URL": store.url, "AWS_REGION": s3.REGION},
         )
         signed = [
-            f"--aws-sigv4=aws:amz:{s3.REGION}:s3",
-            f"--user={s3.ACCESS_KEY}:{s3.SECRET_KEY}",
-            "--header=x-amz-content-sha256: UNSIGNED-PAYLOAD",
-        ]
+            "--aws-sigv4", f"aws:amz:{s3.REGION}:s3",
+            "--user", f"{s3.ACCESS_KEY}:{s3.SECRET_KEY}",
+            "--header", "x-amz-content-sha256: UNSIGNED-PAYLOAD",
+        ]  # fmt: skip
         origins = []
         for kind, artifact in artifacts.items():
             key = artifact.path.name
@@ -168,7 +168,7 @@ def _push(registry: Registry, artifact: Artifact, media_type: str) -> str:
                     "mediaType": media_type,
                     "digest": f"sha256:{artifact.sha256}",
                     "size": artifact.path.stat().st_size,
-                    "annotations": {"org.cncf.model.filepath": "model.onnx"},
+                    "annotations": {"org.cncf.model.filepath": "1/model.onnx"},
                 }
             ],
         }
