@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from tests.modelstore.conftest import Namespace, make_namespace, onnx
 
+from littoral.modelstore.digest import digest_of
 from littoral.modelstore.sources.file import LocalFile
-from littoral.modelstore.transfer import digest_of
 
 SIZE = 256 << 20
 PEAK = 64 << 20
@@ -65,7 +65,8 @@ def write_large(path: Path, *, archive: bool) -> None:
 def test_memory_is_bounded_whatever_the_size(tmp_path: Path, served: tuple[Path, str], archive: bool) -> None:
     folder, address = served
     write_large(folder / "m", archive=archive)
-    digest, size = digest_of(LocalFile(folder / "m"), "m")
+    read = digest_of(LocalFile(folder / "m"), "m")
+    digest, size = read.sha256, read.size
     namespace = make_namespace(tmp_path)
     request = namespace.request(onnx(f"{address}/m", b"", sha256=digest, size=size))
     environ = {"LITTORAL_FETCH": request.dump(), "LITTORAL_TERMINATION_LOG": str(tmp_path / "log")}

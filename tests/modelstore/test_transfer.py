@@ -1,14 +1,15 @@
 """A Download against a real server that cuts, resets, changes and refuses."""
 
 from contextlib import closing
-from pathlib import Path
 
 import pytest
 from tests.modelstore.conftest import Namespace, Origin, Resource, onnx, sha256, tar
 
+from littoral.modelstore.digest import digest_of
 from littoral.modelstore.errors import SourceUnreachable
-from littoral.modelstore.sources import CHUNK, SourceChanged, source_for
-from littoral.modelstore.transfer import Download, Patience, Progress, digest_of
+from littoral.modelstore.sources import CHUNK, SourceChanged
+from littoral.modelstore.sources.http import HttpSource
+from littoral.modelstore.transfer import Download, Patience, Progress
 
 BODY = bytes(range(251)) * 20_000  # about 5 MiB, no period in common with a chunk
 
@@ -44,7 +45,7 @@ def test_halves_of_two_versions_are_never_taken_for_one(namespace: Namespace, or
 
 
 def test_a_changed_source_is_noticed_before_the_rest_is_read(origin: Origin) -> None:
-    source = source_for(origin.put("/m", Resource(BODY, etag='"1"', then=Resource(BODY, etag='"2"'))), Path())
+    source = HttpSource(origin.put("/m", Resource(BODY, etag='"1"', then=Resource(BODY, etag='"2"'))))
     source.open(0).chunks.close()
 
     with pytest.raises(SourceChanged):
@@ -90,12 +91,12 @@ def test_retry_after_is_obeyed_within_reason(namespace: Namespace, origin: Origi
 
 def test_404_is_not_tried_again(origin: Origin) -> None:
     with pytest.raises(SourceUnreachable, match="404"):
-        digest_of(source_for(origin.put("/m", Resource(b"", statuses=[404, 404])), Path()), "m")
+        digest_of(HttpSource(origin.put("/m", Resource(b"", statuses=[404, 404]))), "m")
     assert len(origin.seen) == 1
 
 
 def test_peek_takes_nothing_and_read_returns_every_byte_in_order(origin: Origin) -> None:
-    source = source_for(origin.put("/m", Resource(BODY)), Path())
+    source = HttpSource(origin.put("/m", Resource(BODY)))
     with closing(Download(source, what="m")) as download:
         assert download.peek(512) == BODY[:512]
         assert download.peek(CHUNK + 7) == BODY[: CHUNK + 7]

@@ -26,7 +26,7 @@ from littoral.modelstore.errors import ArchiveUnsafe, DigestMismatch, LayoutInva
 from littoral.modelstore.files import grown_file, new_file
 from littoral.modelstore.listing import Entry, Listing
 from littoral.modelstore.sources import CHUNK, Collection, Member, Origin, Source, SourceChanged
-from littoral.modelstore.transfer import Download, Patience, Tally
+from littoral.modelstore.transfer import Download, Patience, Tally, patiently
 from littoral.modelstore.tree import MAX_MEMBERS, Tree, quoted, safe_parts
 from littoral.modelstore.unpack import HEAD, archive_kind, unpack
 
@@ -75,7 +75,7 @@ def receive(
     only for a member that is not what the promised manifest says; SourceChanged where the bytes so far, a part's
     included, are not of what the source hands out now: remove `content` and begin anew. OSError comes from the disk.
     """
-    receiving = _Receiving(content, promised, Tally(what, limit=limit), room, patience)
+    receiving = _Receiving(content, promised, Tally(what, limit=limit), room, patience or Patience())
     if isinstance(origin, Collection):
         return receiving.collection(origin)
     if 0 < part < HEAD:
@@ -91,7 +91,7 @@ class _Receiving:
     promised: str
     tally: Tally
     room: Room
-    patience: Patience | None
+    patience: Patience
 
     def stream(self, source: Source) -> Received:
         """Take a file or an archive from its first byte on."""
@@ -124,7 +124,7 @@ class _Receiving:
 
     def collection(self, origin: Collection) -> Received:
         """Take every member of a collection."""
-        members = checked(origin.members(), self.tally.what)
+        members = checked(patiently(origin.members, self.patience), self.tally.what)
         sizes = [member.size for member in members if member.size is not None]
         if len(sizes) == len(members):
             self.tally.total = sum(sizes)

@@ -16,10 +16,10 @@ import time
 from collections.abc import Callable, Generator
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
 from littoral.modelstore.errors import SourceUnreachable, TooLarge
-from littoral.modelstore.sources import CHUNK, Source, SourceChanged
+from littoral.modelstore.sources import CHUNK, Source
 
 _log: Final = logging.getLogger(__name__)
 _LONGEST_WAIT: Final = 30.0
@@ -48,6 +48,23 @@ class Patience:
         """Wait after the given number of failures in a row, at least what the server asked for, within reason."""
         backoff = self.most if failures > 30 else min(self.first * 2.0 ** (failures - 1), self.most)
         self.sleep(max(backoff, min(asked or 0.0, _LONGEST_WAIT)))
+
+
+_T = TypeVar("_T")
+
+
+def patiently(ask: Callable[[], _T], patience: Patience) -> _T:
+    """Return what `ask` returns, a small thing for which nothing is at stake. Raises what it raises, at last."""
+    failures = 0
+    while True:
+        try:
+            return ask()
+        except SourceUnreachable as error:
+            failures += 1
+            if not error.retry or patience.ends(failures, received=0):
+                raise
+            _log.warning("%s; trying again", error)
+            patience.wait(failures, error.retry_after)
 
 
 class Progress:
@@ -197,12 +214,3 @@ class Download:
 
     def _given_up(self, error: SourceUnreachable, failures: int) -> str:
         return f"{error} ({failures} attempts in a row, {self.received} bytes received)" if failures > 1 else str(error)
-
-
-def digest_of(source: Source, what: str) -> tuple[str, int]:
-    """Return the SHA-256 (hex digits) and the size in bytes of what `source` hands out. Raises FetchError."""
-    with closing(Download(source, what=what)) as download:
-        try:
-            return download.finish(), download.received
-        except SourceChanged:
-            raise SourceUnreachable(f"{what} changed while it was read; try again") from None

@@ -89,9 +89,15 @@ def _object(uri: str, _: Path, access: Access) -> Origin:
 
 
 def _file(uri: str, imports: Path, _: Access) -> Origin:
-    from littoral.modelstore.sources.file import ImportedFile  # noqa: PLC0415 - each source only where it is used
+    from littoral.modelstore.sources import file  # noqa: PLC0415 - each source only where it is used
 
-    return ImportedFile(uri, imports)
+    return file.ImportedFolder(uri, imports) if uri.endswith("/") else file.ImportedFile(uri, imports)
+
+
+def _oci(uri: str, _: Path, access: Access) -> Origin:
+    from littoral.modelstore.sources.oci import OciArtifact  # noqa: PLC0415 - each source only where it is used
+
+    return OciArtifact(uri, access)
 
 
 SCHEMES: Final[Mapping[str, Callable[[str, Path, Access], Origin]]] = {
@@ -100,6 +106,7 @@ SCHEMES: Final[Mapping[str, Callable[[str, Path, Access], Origin]]] = {
     "s3": _object,
     "gs": _object,
     "az": _object,
+    "oci": _oci,
     "file": _file,
 }
 """What a URI may begin with."""
