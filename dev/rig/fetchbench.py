@@ -2,7 +2,8 @@
 
 For each artifact and each kind of server the two are run in turn, round after round, over loopback, on the same bytes:
 
-- `curl -o FILE URL`, `sync FILE`, `sha256sum FILE`: received, on the disk, and read back out of the page cache;
+- `curl -o FILE URL`, `sync FILE`, `sha256sum FILE`: received, on the disk, and read back out of the page cache; of an
+  archive then `tar -x` and `sync` of what came out of it, timed apart, for the fetch unpacks as well;
 - the fetch program itself, as the container runs it, into an empty cache: hashed and, if need be, unpacked while it is
   received, with every file and folder on the disk (fsync) before it is renamed, and laid out for Triton.
 
@@ -19,6 +20,7 @@ import hashlib
 import json
 import os
 import random
+import re
 import shutil
 import statistics
 import subprocess
@@ -40,17 +42,23 @@ from rig.progress import Progress
 
 _LAUNCHER: Final = """
 import json, resource, subprocess, sys, time
-begun = time.monotonic()
+begun = time.time()
 done = subprocess.run(sys.argv[1:], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-seconds = time.monotonic() - begun
+ended = time.time()
 used = resource.getrusage(resource.RUSAGE_CHILDREN)
-print(json.dumps({"seconds": seconds, "peak": used.ru_maxrss / 1024, "cpu": used.ru_utime + used.ru_stime,
+print(json.dumps({"begun": begun, "ended": ended, "peak": used.ru_maxrss / 1024, "cpu": used.ru_utime + used.ru_stime,
                   "status": done.returncode, "said": (done.stdout + done.stderr).decode(errors="replace")[-2000:]}))
 """
 """Runs a command as a small process of its own: a child starts with its parent's peak, and this one's is ten MiB."""
-_CURL: Final = (
-    'file=$1; shift; curl --silent --show-error --fail --output "$file" "$@" && sync "$file" && sha256sum "$file"'
-)
+_CURL: Final = """
+set -e
+file=$1 folder=$2; shift 2
+curl --silent --show-error --fail --output "$file" "$@"
+sync "$file"
+sha256sum "$file"
+date +"hashed %s.%N"
+case $file in *.tar*) tar -xf "$file" -C "$folder"; sync "$folder/1/model.onnx" "$folder/1" "$folder" ;; esac
+"""
 _FETCH: Final = """
 import os, sys
 from littoral.api import group
@@ -65,15 +73,21 @@ _PIECE: Final = 1 << 20
 
 @dataclass
 class Runs:
-    """What the counted runs of one command took: wall clock and CPU seconds, MiB of the largest process."""
+    """What the counted runs of one command took: wall clock and CPU seconds, MiB of the largest process.
+
+    `hashed` has the seconds until curl and sha256sum were done, where the command is that.
+    """
 
     seconds: list[float] = field(default_factory=list)
+    hashed: list[float] = field(default_factory=list)
     cpu: list[float] = field(default_factory=list)
     peak: list[float] = field(default_factory=list)
 
     def add(self, measured: dict[str, Any]) -> None:
         """Count one run."""
-        self.seconds.append(measured["seconds"])
+        self.seconds.append(measured["ended"] - measured["begun"])
+        if found := re.search(r"^hashed ([\d.]+)$", measured["said"], re.MULTILINE):
+            self.hashed.append(float(found[1]) - measured["begun"])
         self.cpu.append(measured["cpu"])
         self.peak.append(measured["peak"])
 
@@ -88,10 +102,9 @@ class Case:
     fetch: Runs = field(default_factory=Runs)
     load: list[float] = field(default_factory=list)
 
-    @property
-    def ratios(self) -> list[float]:
-        """The fetch's time by curl's, round by round."""
-        return [ours / theirs for ours, theirs in zip(self.fetch.seconds, self.curl.seconds, strict=True)]
+    def ratios(self, theirs: Sequence[float]) -> list[float]:
+        """The fetch's time by those, round by round."""
+        return [ours / their for ours, their in zip(self.fetch.seconds, theirs, strict=True)]
 
 
 def run(mib: int, rounds: int, wanted: Sequence[str], output: Path | None, progress: Progress) -> int:
@@ -108,7 +121,7 @@ def run(mib: int, rounds: int, wanted: Sequence[str], output: Path | None, progr
                     _round(case, origin, folder, counted=turn > 0)
     finally:
         shutil.rmtree(folder)
-    Console(width=150).print(_table(cases, mib, rounds))
+    Console(width=170).print(_table(cases, mib, rounds))
     if output is not None:
         output.write_text(json.dumps([asdict(case) for case in cases], indent=1), encoding="utf-8")
     return 0
@@ -150,9 +163,11 @@ def _round(case: Case, origin: Origin, folder: Path, *, counted: bool) -> None:
 
 @contextlib.contextmanager
 def _by_curl(origin: Origin, folder: Path) -> Iterator[tuple[list[str], dict[str, str]]]:
-    target = folder / "received"
-    yield ["sh", "-c", _CURL, "sh", str(target), *origin.curl], {}
-    target.unlink()
+    work = folder / "by-curl"
+    (work / "unpacked").mkdir(parents=True)
+    target = work / origin.artifact.path.name
+    yield ["sh", "-c", _CURL, "sh", str(target), str(work / "unpacked"), *origin.curl], {}
+    shutil.rmtree(work)
 
 
 @contextlib.contextmanager
@@ -186,15 +201,19 @@ def _measure(argv: Sequence[str], env: dict[str, str]) -> dict[str, Any]:
 
 def _table(cases: Sequence[Case], mib: int, rounds: int) -> Table:
     table = Table(title=f"{mib} MiB, {rounds} rounds: median (least-most); CPU and peak memory: curl, fetch")
-    for column in ("source", "MiB", "curl, s", "fetch, s", "fetch / curl", "CPU s", "peak MiB", "load"):
+    columns = ("source", "MiB", "curl, s", "and tar, s", "fetch, s", "by curl", "by both", "CPU s", "peak MiB", "load")
+    for column in columns:
         table.add_column(column, justify="left" if column == "source" else "right", no_wrap=True)
     for case in cases:
+        unpacks = not case.name.endswith("onnx")
         table.add_row(
             case.name,
             f"{case.size / _PIECE:.0f}",
-            _spread(case.curl.seconds),
+            _spread(case.curl.hashed),
+            _spread(case.curl.seconds) if unpacks else "",
             _spread(case.fetch.seconds),
-            _spread(case.ratios),
+            _spread(case.ratios(case.curl.hashed)),
+            _spread(case.ratios(case.curl.seconds)) if unpacks else "",
             f"{statistics.median(case.curl.cpu):.1f}, {statistics.median(case.fetch.cpu):.1f}",
             f"{max(case.curl.peak):.0f}, {max(case.fetch.peak):.0f}",
             _spread(case.load),
