@@ -24,23 +24,24 @@ can't be read: what can't be proved is fetched again.
 """
 
 import hashlib
-import json
 import logging
 import os
 import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 from littoral.modelstore import listing as listings
+from littoral.modelstore import marker as markers
 from littoral.modelstore.boot import boot_id
 from littoral.modelstore.errors import NodeClockWrong, SourceForbidden, SourceUnreachable
 from littoral.modelstore.files import new_file, replace_file, sync_folder
 from littoral.modelstore.listing import Listing
 from littoral.modelstore.locks import Locks
+from littoral.modelstore.marker import Marker
 from littoral.modelstore.pins import Pins
 from littoral.modelstore.quarantine import Quarantine
 
@@ -65,21 +66,6 @@ class Artifact:
     content: Path
     size: int
     listing: Listing
-
-
-@dataclass(frozen=True, slots=True)
-class Marker:
-    """What is known of an entry.
-
-    `size` is the artifact's as fetched, `stored` what it takes on the disk (both in bytes), `boot` that under which it
-    was verified, `listing` the digest of its listing's text.
-    """
-
-    digest: str
-    size: int
-    stored: int
-    boot: str
-    listing: str
 
 
 class Cache:
@@ -227,19 +213,9 @@ class Cache:
     def marker(self, digest: str) -> Marker | None:
         """Return what is known of an entry, whichever boot it was verified under."""
         try:
-            data = json.loads((self._entries / digest / _MARKER).read_bytes())
-        except (FileNotFoundError, NotADirectoryError, ValueError, RecursionError):
+            return markers.parse((self._entries / digest / _MARKER).read_bytes(), digest)
+        except (FileNotFoundError, NotADirectoryError):
             return None
-        match data:
-            case {
-                "digest": str(of),
-                "size": int(size),
-                "stored": int(stored),
-                "boot": str(boot),
-                "listing": str(listing),
-            } if of == digest:
-                return Marker(of, size, stored, boot, listing)
-        return None
 
     def used(self, digest: str) -> float:
         """Return when an entry was last asked for, in seconds since the epoch; 0 where that is not known."""
@@ -277,7 +253,7 @@ class Cache:
             return None
 
     def _mark(self, entry: Path, marker: Marker) -> None:
-        replace_file(entry / _MARKER, json.dumps(asdict(marker)).encode())
+        replace_file(entry / _MARKER, marker.dump())
 
     @contextmanager
     def _locked_where_possible(self, digest: str) -> Iterator[None]:

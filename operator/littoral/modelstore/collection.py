@@ -83,11 +83,8 @@ class Collector:
 
     def require_disk(self, size: int) -> None:
         """Raise DiskFull unless `size` bytes fit on the disk with RESERVE to spare."""
-        if (free := self.free()) < size + RESERVE:
-            raise DiskFull(
-                f"the node has {free >> 20} MiB free below the model cache and {(size + RESERVE) >> 20} MiB are needed "
-                f"({size >> 20} MiB and {RESERVE >> 20} MiB in reserve); free space on the node"
-            )
+        if self.free() < size + RESERVE:
+            raise self._disk_full(size)
 
     def reserve(self, digest: str, total: int, present: int) -> None:
         """Let `digest`, whose lock the caller holds, take `total` bytes, of which `present` are there already.
@@ -117,13 +114,19 @@ class Collector:
     def _refuse(self, need: _Need, pins: dict[str, Pin | None]) -> None:
         taken, quota = self.taken(but=need.digest), self.quota()
         if taken + need.total <= quota:
-            self.require_disk(need.total - need.present)
+            raise self._disk_full(need.total - need.present)
         kept = [marker for digest in self._cache.kept() if (marker := self._cache.marker(digest))]
         held = sum(marker.stored for marker in kept if self._is_held(marker.digest, pins))
         raise CacheFull(
             f"the models of this namespace may take {_mib(quota)} of this node and take {_mib(taken)}, {_mib(held)} of "
             f"it for what slices serve, served last or will serve next ({_named(pins)}); {_mib(need.total)} more are "
             f"needed: raise the annotation {ANNOTATION_CACHE_QUOTA} of the namespace, or delete a model of it"
+        )
+
+    def _disk_full(self, size: int) -> DiskFull:
+        return DiskFull(
+            f"the node has {_mib(self.free())} free below the model cache and {_mib(size + RESERVE)} are needed "
+            f"({_mib(size)} and {_mib(RESERVE)} in reserve); free space on the node"
         )
 
     def _victims(self, digest: str, pins: dict[str, Pin | None]) -> Iterator[_Victim]:

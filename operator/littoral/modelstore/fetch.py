@@ -150,7 +150,14 @@ class _Run:
         if model.signed:
             from littoral.modelstore.signature import check  # noqa: PLC0415 - loaded where it is asked for
 
-            check(model, artifact, self._cache, keys=self._mounts.keys, open_source=open_source)
+            check(
+                model,
+                artifact,
+                self._cache,
+                keys=self._mounts.keys,
+                open_source=open_source,
+                patience=self._patience,
+            )
         if not self._request.prefetch:
             self._repository.lay_out(model, artifact)
         self._cache.touch(model.sha256)

@@ -5,18 +5,20 @@
     <root>/pins/<slice>.json   {"current": [...], "last": [...], "next": [...]}: digests
 
 current is what the slice's server was last given, last what it was given before that, next what it is to be given: what
-a prefetch brings, or a fetch that has not ended. Whoever is about to look for an artifact pins it first, so that it is
-either found and held, or was already gone; see modelstore.collection for the other half. On a warm start the pin stands
-already and nothing is written.
+a prefetch brings, or a fetch that has not ended. The time of the file's last change is when its slice last asked for
+something here. Whoever is about to look for an artifact pins it first, so that it is either found and held, or was
+already gone; see modelstore.collection for the other half. On a warm start the pin stands already and its content is
+not written.
 
 A pin that can't be read holds everything: nothing is collected until its slice has written it anew.
 """
 
 import json
 import logging
+import os
 import re
 from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -24,8 +26,8 @@ from typing import Final
 from littoral.modelstore.files import replace_file
 
 GRACE: Final = 3600.0
-"""Seconds before the list of slices was received within which an unlisted slice's pin was changed and stays: the slice
-may have come between the making of the list and its arrival."""
+"""A list of slices that came to the node is taken to be at most so many seconds old: a slice that asked for something
+since then may be younger than the list."""
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 _SUFFIX: Final = ".json"
 _log: Final = logging.getLogger(__name__)
@@ -77,13 +79,19 @@ class Pins:
             return None
 
     def change(self, name: str, change: Callable[[Pin], Pin]) -> None:
-        """Make of a slice's pin what `change` makes of it. Nothing is locked or written where it stands already."""
-        if change(pin := self.of(name) or Pin()) == pin:
-            return
+        """Make of a slice's pin what `change` makes of it; where it stands already, only its time is noted."""
+        path = self._folder / f"{name}{_SUFFIX}"
         with self._books():
-            pin = change(self.of(name) or Pin())
+            former = self.of(name)
+            pin = change(former or Pin())
+            if pin == former:
+                with suppress(OSError):
+                    os.utime(path)
+                return
             self._folder.mkdir(mode=0o755, exist_ok=True)
-            replace_file(self._folder / f"{name}{_SUFFIX}", json.dumps(asdict(pin)).encode())
+            for draft in self._folder.glob(".*"):  # of a process that was killed
+                draft.unlink()
+            replace_file(path, json.dumps(asdict(pin)).encode())
 
     def drop_others(self, names: Iterable[str], received: float) -> None:
         """Take away the pins of slices that are not among `names`, a list that the node received at that time."""
