@@ -31,6 +31,7 @@ from littoral.modelstore.layout import Repository
 from littoral.modelstore.pins import Pin, wanted
 from littoral.modelstore.report import FailedModel, FetchedModel, Report
 from littoral.modelstore.request import (
+    ENV_MOUNTS,
     ENV_REQUEST,
     ENV_TERMINATION_LOG,
     FetchRequest,
@@ -52,6 +53,11 @@ class Mounts:
     secrets: Path = Path(SECRETS_MOUNT)
     settings: Path = Path(SETTINGS_MOUNT)
     keys: Path = Path(KEYS_MOUNT)
+
+    @classmethod
+    def below(cls, folder: Path) -> "Mounts":
+        """Return the places below another folder than the container's own."""
+        return cls(*(folder / Path(mount).name for mount in (SECRETS_MOUNT, SETTINGS_MOUNT, KEYS_MOUNT)))
 
 
 MOUNTS: Final = Mounts()
@@ -186,7 +192,8 @@ def main(environ: Mapping[str, str] = os.environ) -> int:
     """Run one fetch as `environ` asks for; return the exit status."""
     try:
         request, slice_name = parse_request(environ.get(ENV_REQUEST, "")), parse_slice(environ)
-        report = fetch_all(request, slice_name=slice_name)
+        mounts = Mounts.below(Path(environ[ENV_MOUNTS])) if ENV_MOUNTS in environ else MOUNTS
+        report = fetch_all(request, slice_name=slice_name, mounts=mounts)
     except FetchError as error:
         report = Report("failed", error.reason, str(error))
     path = environ.get(ENV_TERMINATION_LOG, DEFAULT_TERMINATION_LOG)

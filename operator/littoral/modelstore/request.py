@@ -15,6 +15,8 @@ from littoral.modelstore.errors import RequestInvalid
 ENV_REQUEST: Final = "LITTORAL_FETCH"
 ENV_TERMINATION_LOG: Final = "LITTORAL_TERMINATION_LOG"
 """Where the termination message is written, for tests; default: what the kubelet mounts."""
+ENV_MOUNTS: Final = "LITTORAL_MOUNTS"
+"""The folder that takes the place of /etc/littoral, for tests."""
 
 _NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
