@@ -1,0 +1,328 @@
+"""Objects and folders of objects, read by obstore from a store on loopback; the real one is a contract test's."""
+
+import re
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import cast
+
+import pytest
+from tests.modelstore.servers import Answer, Objects, Request, Web, refusal, serving
+from tests.modelstore.test_credentials import content, opened
+
+from littoral.modelstore.access import Access
+from littoral.modelstore.errors import (
+    ArchiveUnsafe,
+    FetchError,
+    NodeClockWrong,
+    SourceForbidden,
+    SourceUnreachable,
+    UnsupportedSource,
+)
+from littoral.modelstore.sources import CHUNK, Collection, Member, SourceChanged, source_for
+from littoral.modelstore.transfer import Download, Patience
+
+WEIGHTS = bytes(range(256)) * (3 * CHUNK // 256)
+SIZE = len(WEIGHTS)
+
+
+def at(server: Web, secret: Mapping[str, str] | None = None, **settings: str) -> Access:
+    return Access(secret or {}, {"AWS_ENDPOINT_URL": server.url} | settings)
+
+
+def members(uri: str, access: Access) -> tuple[Member, ...]:
+    return cast("Collection", source_for(uri, Path(), access)).members()
+
+
+def test_an_object_is_read_with_its_size_and_version() -> None:
+    with serving(Objects({"plate/7/model.onnx": WEIGHTS})) as server:
+        stream = opened("s3://models/plate/7/model.onnx", at(server)).open(0)
+        with closing(stream.chunks):
+            chunks = list(stream.chunks)
+
+    assert b"".join(chunks) == WEIGHTS
+    assert max(map(len, chunks)) < 2 * CHUNK
+    assert stream.total == SIZE
+    assert (stream.validator or "").startswith('"')
+
+
+@pytest.mark.parametrize("key", ["line 3/m.onnx", "a%20b", "ä/日本", "a?b#c", "a+b&c=d", "a*b~c'd"])
+def test_a_key_is_what_the_uri_decodes_to(key: str) -> None:
+    quoted = "".join(f"%{byte:02X}" if chr(byte) in "%?# " else chr(byte) for byte in key.encode("utf-8"))
+    uri = f"s3://models/{quoted.encode('latin-1').decode('utf-8')}"
+    with serving(Objects({key: b"weights"})) as server:
+        assert content(uri, at(server)) == b"weights"
+
+
+def test_a_cut_object_is_resumed_by_range_and_of_one_version() -> None:
+    objects = Objects({"m": WEIGHTS})
+    objects.cuts = [2 * CHUNK]
+    with serving(objects) as server:
+        download = Download(opened("s3://models/m", at(server)), what="m", patience=Patience(sleep=lambda _: None))
+        with closing(download):
+            received = b"".join(iter(lambda: download.read(CHUNK), b""))
+
+    assert received == WEIGHTS
+    again = server.seen[1].headers
+    assert 0 < int(again["range"].removeprefix("bytes=").removesuffix("-")) <= 2 * CHUNK
+    assert again["if-match"].startswith('"')
+
+
+def test_another_version_is_not_joined() -> None:
+    objects = Objects({"m": WEIGHTS})
+    with serving(objects) as server:
+        source = opened("s3://models/m", at(server))
+        source.open(0).chunks.close()
+        objects.objects["m"] = WEIGHTS[::-1]
+
+        with pytest.raises(SourceChanged):
+            source.open(CHUNK)
+
+
+WEAK = {"ETag": 'W/"1"', "Last-Modified": "Wed, 21 Oct 2015 07:28:00 GMT"}
+DATED = {"Last-Modified": "Wed, 21 Oct 2015 07:28:00 GMT"}
+
+
+@pytest.mark.parametrize("said", [WEAK, DATED], ids=["a weak tag", "a date"])
+@pytest.mark.parametrize("changes", [False, True])
+def test_a_store_without_strong_tags_is_compared_by_what_it_says(said: Mapping[str, str], changes: bool) -> None:
+    def answer(request: Request) -> Answer:
+        later = {"ETag": 'W/"2"'} if "ETag" in said else {"Last-Modified": "Thu, 22 Oct 2015 07:28:00 GMT"}
+        if "range" not in request.headers:
+            return Answer(200, WEIGHTS, said)
+        span = {"Content-Range": f"bytes {CHUNK}-{SIZE - 1}/{SIZE}"}
+        return Answer(206, WEIGHTS[CHUNK:], {**said, **(later if changes else {}), **span})
+
+    with serving(answer) as server:
+        source = opened("s3://models/m", at(server))
+        source.open(0).chunks.close()
+        if changes:
+            with pytest.raises(SourceChanged):
+                source.open(CHUNK)
+            return
+        with closing(source.open(CHUNK).chunks) as chunks:
+            assert b"".join(chunks) == WEIGHTS[CHUNK:]
+
+    assert "if-match" not in server.seen[-1].headers, "a weak tag never matches"
+
+
+def test_a_store_without_ranges_is_read_past_what_is_here() -> None:
+    with serving(lambda _: Answer(200, WEIGHTS, DATED)) as server:
+        assert content("s3://models/m", at(server), offset=CHUNK + 5) == WEIGHTS[CHUNK + 5 :]
+
+
+def test_what_follows_the_last_byte_is_nothing() -> None:
+    with serving(Objects({"m": WEIGHTS})) as server:
+        source = opened("s3://models/m", at(server))
+        assert content("s3://models/m", at(server), offset=SIZE) == b""
+        with pytest.raises(SourceChanged):
+            source.open(SIZE + 1)
+
+
+STORES: dict[str, tuple[str, dict[str, str], dict[str, str], str, str]] = {
+    "s3 anonymous": ("s3://models/a/m", {}, {}, "/models/a/m", ""),
+    "s3": (
+        "s3://models/a/m",
+        {"AWS_ACCESS_KEY_ID": "site7", "AWS_SECRET_ACCESS_KEY": "hidden", "AWS_SESSION_TOKEN": "t"},
+        {"AWS_REGION": "eu-north-1"},
+        "/models/a/m",
+        r"AWS4-HMAC-SHA256 Credential=site7/\d+/eu-north-1/s3/aws4_request",
+    ),
+    "gs anonymous": ("gs://models/a/m", {}, {}, "/models/a/m", ""),
+    "az anonymous": ("az://models/a/m", {}, {"AZURE_STORAGE_ACCOUNT_NAME": "site"}, "/models/a/m", ""),
+    "az": (
+        "az://models/a/m",
+        {"AZURE_STORAGE_ACCOUNT_KEY": "aGlkZGVu"},
+        {"AZURE_STORAGE_ACCOUNT_NAME": "site"},
+        "/models/a/m",
+        "SharedKey site:",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", STORES)
+def test_each_store_is_asked_in_its_own_way(case: str) -> None:
+    uri, secret, settings, path, authorization = STORES[case]
+    with serving(Objects({"a/m": b"weights"})) as server:
+        endpoints = {"GOOGLE_BASE_URL": server.url, "AZURE_STORAGE_ENDPOINT": server.url}
+        assert content(uri, at(server, secret, **endpoints, **settings)) == b"weights"
+
+    (request,) = server.seen
+    assert request.path == path
+    assert re.match(authorization, request.headers.get("authorization", ""))
+    assert bool(authorization) == ("authorization" in request.headers)
+    assert "hidden" not in str(request)
+
+
+def test_an_azure_signature_goes_into_the_query_and_into_no_message() -> None:
+    secret = {"AZURE_STORAGE_SAS_TOKEN": "sv=2023-11-03&sig=hidden"}
+    with serving(lambda _: refusal(503, "ServerBusy")) as server:
+        settings = {"AZURE_STORAGE_ENDPOINT": server.url, "AZURE_STORAGE_ACCOUNT_NAME": "site"}
+        with pytest.raises(SourceUnreachable) as refused:
+            opened("az://models/m", Access(secret, settings)).open(0)
+
+    assert server.seen[0].query["sig"] == "hidden"
+    assert str(refused.value) == "az://models/m answered 503 Service Unavailable (ServerBusy)"
+
+
+@pytest.mark.parametrize("scheme", ["s3", "gs", "az"])
+def test_without_credentials_nobody_is_asked_for_some(scheme: str) -> None:
+    """Clients of clouds look for them on 169.254.169.254, and for seconds where there is no cloud.
+
+    A process of its own, whose every connection is seen: obstore's are made in Rust.
+    """
+    with serving(Objects({"m": b"weights"})) as server, socket.socket() as metadata:
+        metadata.bind(("127.0.0.1", 0))
+        metadata.listen()
+        program = (
+            "import sys\nfrom pathlib import Path\nfrom littoral.modelstore.access import Access\n"
+            "from littoral.modelstore.sources import source_for\n"
+            "settings = dict(AWS_ENDPOINT_URL=sys.argv[2], GOOGLE_BASE_URL=sys.argv[2],\n"
+            "                AZURE_STORAGE_ENDPOINT=sys.argv[2], AZURE_STORAGE_ACCOUNT_NAME='site')\n"
+            "stream = source_for(sys.argv[1], Path(), Access({}, settings)).open(0)\n"
+            "assert b''.join(stream.chunks) == b'weights'\n"
+        )
+        there = f"http://127.0.0.1:{metadata.getsockname()[1]}"
+        environment = {
+            "AWS_METADATA_ENDPOINT": there,
+            "AZURE_MSI_ENDPOINT": there,
+            "GCE_METADATA_HOST": there.removeprefix("http://"),
+        }
+        subprocess.run(
+            [sys.executable, "-c", program, f"{scheme}://models/m", server.url], env=environment, check=True, timeout=60
+        )
+        metadata.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            metadata.accept()
+
+
+PLAIN_ANSWERS: dict[str, tuple[Answer, type[FetchError], bool, str]] = {
+    "404": (refusal(404, "NoSuchKey"), SourceUnreachable, False, r"answered 404 Not Found \(NoSuchKey\)$"),
+    "403": (refusal(403, "AccessDenied"), SourceForbidden, False, r"answered 403 Forbidden \(AccessDenied\): it wants"),
+    "the clock": (refusal(403, "RequestTimeTooSkewed"), NodeClockWrong, False, "the node's clock, which says 20"),
+    "503": (refusal(503, "SlowDown"), SourceUnreachable, True, r"answered 503 Service Unavailable \(SlowDown\)$"),
+    "501": (refusal(501, "NotImplemented"), SourceUnreachable, False, "answered 501 Not Implemented"),
+    "no status": (refusal(599, "X"), SourceUnreachable, False, r"answered 599 \(X\)$"),
+    "a redirect to nowhere": (Answer(301), SourceUnreachable, False, "in another region; AWS_REGION is to name it"),
+}
+
+
+@pytest.mark.parametrize("case", PLAIN_ANSWERS)
+def test_an_answer_becomes_a_sentence(case: str) -> None:
+    answer, reason, retry, sentence = PLAIN_ANSWERS[case]
+    with serving(lambda _: answer) as server, pytest.raises(FetchError, match=sentence) as failed:
+        opened("s3://models/m", at(server)).open(0)
+
+    assert type(failed.value) is reason
+    assert getattr(failed.value, "retry", False) == retry
+    assert len(server.seen) == 1, "attempts are counted by whoever reads"
+
+
+def test_a_link_that_fails_becomes_a_sentence() -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        nobody = f"http://127.0.0.1:{closed.getsockname()[1]}"
+        for endpoint, sentence in {
+            nobody: f"s3://models/m at {nobody} cannot be reached: Connection refused",
+            "http://models.invalid": "its host name cannot be resolved",
+        }.items():
+            with pytest.raises(SourceUnreachable, match=sentence) as failed:
+                opened("s3://models/m", Access(settings={"AWS_ENDPOINT_URL": endpoint})).open(0)
+            assert failed.value.retry
+
+
+def test_a_cut_becomes_a_sentence() -> None:
+    objects = Objects({"m": WEIGHTS})
+    objects.cuts = [5]
+    with serving(objects) as server, pytest.raises(SourceUnreachable, match="the connection was cut") as cut:
+        content("s3://models/m", at(server))
+
+    assert cut.value.retry
+
+
+def test_https_is_not_left_for_http() -> None:
+    """Plain http is spoken where the endpoint says so, and nowhere else."""
+    with serving(Objects({"m": b"weights"})) as server, pytest.raises(SourceUnreachable):
+        opened("s3://models/m", at(server, AWS_ENDPOINT_URL=f"https://127.0.0.1:{server.server_port}")).open(0)
+
+    assert server.seen == []
+
+
+FOLDER = {
+    "d/config.pbtxt": b"1",
+    "d/1/model.onnx": b"22",
+    "d/1/weights.bin": b"",
+    "d/日本 %20": b"333",
+    "dd/other": b"4",
+    "other": b"5",
+}
+MARKERS = {"d/": b"", "d/1/": b"", "d/empty/": b""}
+
+
+@pytest.mark.parametrize("page", [1, 2, 1000])
+@pytest.mark.parametrize("scheme", ["s3"])
+def test_a_folder_is_all_below_it(scheme: str, page: int) -> None:
+    with serving(Objects(FOLDER | MARKERS, page=page)) as server:
+        found = members(f"{scheme}://models/d/", at(server))
+        read = {member.path: b"".join(member.source.open(0).chunks) for member in found}
+
+    expected = {key.removeprefix("d/"): body for key, body in FOLDER.items() if key.startswith("d/")}
+    assert read == expected
+    assert [(member.path, member.size) for member in found] == [(key, len(expected[key])) for key in sorted(expected)]
+
+
+def test_the_digest_of_a_folder_is_not_the_stores_to_promise() -> None:
+    folder = cast("Collection", source_for("s3://models/d/", Path()))
+
+    assert not folder.verified
+
+
+def test_a_folder_of_the_whole_bucket() -> None:
+    with serving(Objects({"a": b"1", "b/c": b"2"})) as server:
+        assert [member.path for member in members("s3://models/", at(server))] == ["a", "b/c"]
+
+
+UNFIT: dict[str, tuple[dict[str, bytes], type[FetchError], str]] = {
+    "nothing": ({"dd/x": b"1"}, SourceUnreachable, "s3://models/d/ holds no object"),
+    "only an empty folder": ({"d/": b"", "d/e/": b""}, SourceUnreachable, "holds no object"),
+    "a way out": ({"d/../x": b"1"}, UnsupportedSource, "holds an object whose key is no path"),
+    "an empty part": ({"d//x": b"1"}, UnsupportedSource, "holds an object whose key is no path"),
+    "a path too long": ({f"d/{'x' * 300}": b"1"}, ArchiveUnsafe, "has a path too long"),
+    "too many": ({f"d/{n}": b"1" for n in range(10_001)}, ArchiveUnsafe, "more than 10000 objects"),
+}
+
+
+@pytest.mark.parametrize("case", UNFIT)
+def test_what_is_no_folder_of_files_is_refused(case: str) -> None:
+    objects, reason, sentence = UNFIT[case]
+    with serving(Objects(objects)) as server, pytest.raises(reason, match=sentence):
+        members("s3://models/d/", at(server))
+
+
+def test_a_folder_that_may_not_be_listed_names_the_secret() -> None:
+    with serving(lambda _: refusal(403, "AccessDenied")) as server, pytest.raises(SourceForbidden, match="secretName"):
+        members("s3://models/d/", at(server))
+
+
+NO_KEYS = [
+    "s3://models/../m",
+    "s3://models/a/%2e%2e/m",
+    "s3://models/a//m",
+    "s3://models/./m",
+    "s3://models/a%00b",
+    "s3://models/a?versionId=1",
+    "s3://models/a#b",
+    "s3://user:hidden@models/a",
+    "s3:///a",
+]
+
+
+@pytest.mark.parametrize("uri", NO_KEYS)
+def test_a_uri_that_names_no_object_is_refused(uri: str) -> None:
+    with pytest.raises(UnsupportedSource) as refused:
+        source_for(uri, Path())
+
+    assert "hidden" not in str(refused.value)
