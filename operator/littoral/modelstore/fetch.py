@@ -149,6 +149,8 @@ class _Run:
             return (), None, freed
 
     def _fetch(self, model: ModelRequest) -> tuple[Artifact, bool]:
+        if not self._request.prefetch:
+            self._repository.begin()
         open_source = self._opener(model)
         artifact, fetched = deliver(
             model, self._cache, collector=self._collector, patience=self._patience, open_source=open_source

@@ -56,10 +56,16 @@ class Repository:
         """By the name of a model in the repository: that of the model whose artifact brought it."""
         self._begun = False
 
+    def begin(self) -> None:
+        """Remove what an earlier run left; once."""
+        if not self._begun:
+            for left in self._path.iterdir():
+                shutil.rmtree(left)
+            self._begun = True
+
     def lay_out(self, model: ModelRequest, artifact: Artifact) -> None:
         """Make `model` loadable, and with it what else its artifact holds. Raises LayoutInvalid, OSError."""
-        if not self._begun:
-            self._clear()
+        self.begin()
         with self._drafting():
             if model.layout == "Repository":
                 _Layout(model).models(artifact.content, self._draft)
@@ -73,11 +79,6 @@ class Repository:
             for draft in drafts:
                 draft.rename(self._path / draft.name)
                 self._brought[draft.name] = model.name
-
-    def _clear(self) -> None:
-        for left in self._path.iterdir():
-            shutil.rmtree(left)
-        self._begun = True
 
     def _is_new(self, name: str, model: ModelRequest) -> None:
         if (other := self._brought.get(name)) is not None:
