@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.modelstore.conftest import Namespace, Origin, Resource, onnx
 
-from littoral.modelstore.errors import FetchError, SourceUnreachable, UnsupportedSource
+from littoral.modelstore.errors import FetchError, UnsupportedSource
 from littoral.modelstore.sources import shown, source_for
 from littoral.modelstore.sources.file import import_path
 
@@ -153,10 +153,3 @@ def test_proxies_come_from_the_environment(
     monkeypatch.setenv("no_proxy", "models.invalid")
     report = namespace.fetch(onnx("http://models.invalid/m", b"others"))
     assert "cannot be resolved" in report.message
-
-
-def test_a_ca_bundle_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("LITTORAL_CA_BUNDLE", str(tmp_path / "ca.pem"))
-
-    with pytest.raises(SourceUnreachable, match=r"ca\.pem \(LITTORAL_CA_BUNDLE\) cannot be read"):
-        source_for("https://models.invalid/m", Path())
