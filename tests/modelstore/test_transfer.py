@@ -6,10 +6,10 @@ import pytest
 from tests.modelstore.conftest import Namespace, Origin, Resource, onnx, sha256, tar
 
 from littoral.modelstore.digest import digest_of
-from littoral.modelstore.errors import SourceUnreachable
-from littoral.modelstore.sources import CHUNK, SourceChanged
+from littoral.modelstore.errors import SourceUnreachable, TooLarge
+from littoral.modelstore.sources import CHUNK, SourceChanged, Stream
 from littoral.modelstore.sources.http import HttpSource
-from littoral.modelstore.transfer import Download, Patience, Progress
+from littoral.modelstore.transfer import Download, Patience, Progress, Tally
 
 BODY = bytes(range(251)) * 20_000  # about 5 MiB, no period in common with a chunk
 
@@ -78,6 +78,71 @@ def test_attempts_that_bring_nothing_exhaust_it(namespace: Namespace, origin: Or
 
     assert report.reason == "SourceUnreachable"
     assert len(origin.seen) == Patience().attempts
+
+
+def test_with_bytes_at_stake_a_dead_source_is_waited_for_long(namespace: Namespace, origin: Origin) -> None:
+    body = tar({"1/model.py": BODY}, "w")
+    uri = origin.put("/m", Resource(body, cuts=[2_000_000, *[0] * 60]))
+
+    assert namespace.fetch(onnx(uri, body)).ok
+
+    assert len(namespace.waits) == 61
+    assert sum(namespace.waits) > 600, "a link may be away for ten minutes in the middle of an archive"
+    assert max(namespace.waits) <= Patience().most, "and is noticed soon after it came back"
+
+
+def test_with_bytes_at_stake_a_dead_source_is_given_up_at_last(namespace: Namespace, origin: Origin) -> None:
+    uri = origin.put("/m", Resource(BODY, cuts=[2_000_000, *[0] * 999]))
+
+    report = namespace.fetch(onnx(uri, BODY))
+
+    assert report.reason == "SourceUnreachable"
+    assert f"{Patience().staked} attempts in a row" in report.message
+    assert 15 * 60 < sum(namespace.waits) < 30 * 60
+
+
+class Curt:
+    """Has 2500 bytes, hands out 1000 at most, and then ends as if that were all."""
+
+    def __init__(self) -> None:
+        self.opened: list[int] = []
+
+    def open(self, offset: int) -> Stream:
+        self.opened.append(offset)
+        return Stream((BODY[start : min(start + 1000, 2500)] for start in [offset]), 2500)
+
+
+def read_all(tally: Tally | None = None) -> Curt:
+    source = Curt()
+    with closing(Download(source, what="a part", patience=Patience(sleep=lambda _: None), tally=tally)) as download:
+        assert download.finish() == sha256(BODY[:2500])
+    return source
+
+
+def test_a_stream_that_ends_too_soon_was_cut() -> None:
+    assert read_all().opened == [0, 1000, 2000]
+
+
+def test_a_limit_holds_over_all_streams_before_more_is_read() -> None:
+    tally = Tally("model", limit=4999)
+    read_all(tally)
+
+    with pytest.raises(TooLarge, match=r"model has more than the 4999 bytes .* \(at least 5000\)"):
+        read_all(tally)
+    assert tally.received == 2500
+
+
+def test_progress_is_that_of_all_streams(caplog: pytest.LogCaptureFixture) -> None:
+    now = [0.0]
+    tally = Tally("model", total=5000, progress=Progress("model", every=5.0, clock=lambda: now[0]))
+    with caplog.at_level("INFO"):
+        read_all(tally)
+        now[0] = 5.0
+        read_all(tally)
+
+    assert [message for message in caplog.messages if "%" in message] == [
+        "model: 0.0 MiB of 0.0 MiB (70 %), 0.0 MiB/s",
+    ]
 
 
 def test_retry_after_is_obeyed_within_reason(namespace: Namespace, origin: Origin) -> None:

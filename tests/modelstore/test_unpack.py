@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import os
 import tarfile
 from pathlib import Path
 
@@ -129,6 +130,48 @@ def test_a_gzip_of_several_members_is_read_to_its_end(tmp_path: Path) -> None:
     halves = gzip.compress(body[:1536]) + gzip.compress(body[1536:])
 
     assert (unpacked(halves, tmp_path / "into") / "1" / "b").read_bytes() == b"y" * 1000
+
+
+def test_zstd_is_unpacked_in_one_frame_and_in_several(tmp_path: Path) -> None:
+    body = tar({"1/a": b"x" * 1000, "1/b": b"y" * 1000})
+
+    one = unpacked(zstd.compress(body), tmp_path / "one")
+    several = unpacked(zstd.compress(body[:1536]) + zstd.compress(body[1536:]), tmp_path / "several")
+
+    assert (one / "1" / "b").read_bytes() == (several / "1" / "b").read_bytes() == b"y" * 1000
+
+
+@pytest.mark.parametrize("keep", [0.1, 0.5, 0.9])
+def test_a_truncated_zstd_is_damage(tmp_path: Path, keep: float) -> None:
+    body = zstd.compress(tar({"1/a": os.urandom(99_999)}))
+
+    with pytest.raises(LayoutInvalid, match=r"not a readable tar\.zst"):
+        unpacked(body[: int(len(body) * keep)], tmp_path / "into")
+
+
+def with_window(log: int) -> bytes:
+    """A tar.zst that says its window is 2**log bytes, whatever it holds."""
+    options: dict[int, int] = {zstd.CompressionParameter.window_log: log}
+    compressor = zstd.ZstdCompressor(options=options)
+    return compressor.compress(tar({"1/a": b"x"})) + compressor.flush()
+
+
+def test_a_zstd_whose_window_takes_the_memory_is_refused(tmp_path: Path) -> None:
+    """zstd --long makes these: decompressing keeps the last 128 MiB in memory."""
+    assert (unpacked(with_window(26), tmp_path / "fits") / "1" / "a").read_bytes() == b"x"
+
+    with pytest.raises(ArchiveUnsafe) as refused:
+        unpacked(with_window(27), tmp_path / "into")
+
+    assert str(refused.value) == (
+        "the archive needs a window of more than 64 MiB in memory to be decompressed; compress it without --long and "
+        "with a level of at most 21"
+    )
+
+
+def test_a_bomb_of_zstd_is_stopped_where_it_swells(tmp_path: Path) -> None:
+    with pytest.raises(ArchiveUnsafe, match=r"20 times .* '1/zeros'"):
+        unpacked(zstd.compress(tar({"1/zeros": bytes(MAX_SLACK + (8 << 20))})), tmp_path / "into")
 
 
 @pytest.mark.parametrize(

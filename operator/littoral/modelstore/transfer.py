@@ -146,7 +146,8 @@ class Download:
         self._chunks = self._resuming()
         self._pending = b""
         self._position = 0
-        self._tally.add(start)
+        if start:
+            self._tally.add(start)
 
     def read(self, size: int) -> bytes:
         """Return at most `size` bytes, as many as are at hand; b"" at the end."""
