@@ -2,6 +2,7 @@
 
 Nothing runs. A pod that the scheduler bound to one of the nodes gets the status that the test's newest matching rule
 says, at first that it serves; a pod that is being deleted goes at once. On a node that is offline nothing happens.
+The pod of a Job fetches as that rule says, and has then succeeded.
 """
 
 import hashlib
@@ -131,23 +132,35 @@ class Kubelets:
         if "deletionTimestamp" in meta:
             core.delete_namespaced_pod(meta["name"], meta["namespace"], grace_period_seconds=0)
             return
+        if pod["status"].get("phase") == "Succeeded":
+            return
         state = next((state for matches, state in reversed(self._rules) if matches(pod)), SERVING)
         if self._written.get(meta["uid"]) != state:
             core.patch_namespaced_pod_status(meta["name"], meta["namespace"], {"status": _status(pod, state)})
             self._written[meta["uid"]] = state
 
 
-def of(*, node: str | None = None, model: str | None = None, digest: str | None = None) -> Callable[[Json], bool]:
-    """Matches pods by where they are, whose they are, and by the first digit of the digest that they fetch."""
+def of(
+    *, node: str | None = None, model: str | None = None, digest: str | None = None, prefetch: bool | None = None
+) -> Callable[[Json], bool]:
+    """Matches pods by where they are, whose they are, by the first digit of the digest that they fetch, and by whether
+    they only fetch.
+    """
 
     def matches(pod: Json) -> bool:
         return (
             node in {None, pod["spec"]["nodeName"]}
             and model in {None, pod["metadata"]["labels"].get(group.LABEL_MODEL)}
             and digest in {None, _request(pod)["models"][0]["sha256"][0]}
+            and prefetch in {None, prefetches(pod)}
         )
 
     return matches
+
+
+def prefetches(pod: Json) -> bool:
+    """Whether the pod is a prefetch Job's."""
+    return group.LABEL_PREFETCH in pod["metadata"]["labels"]
 
 
 def _request(pod: Json) -> Json:
@@ -166,6 +179,8 @@ def _status(pod: Json, state: State) -> Json:
     fetch, told = state
     server = {key: value for key, value in told.items() if key != WITHOUT}
     first, *others = pod["spec"]["containers"]
+    if prefetches(pod):
+        server = {"ready": False, "state": {"terminated": {"exitCode": 0}}} if fetch is None else _WAITING
     missing = {f"{group.MODEL_CONTAINER_PREFIX}{model}" for model in told.get(WITHOUT, ())}
     shown = {each["name"]: {**server, "ready": server["ready"] and each["name"] not in missing} for each in others}
     ready = "True" if server["ready"] and not missing else "False"
@@ -175,7 +190,7 @@ def _status(pod: Json, state: State) -> Json:
         return {"name": spec["name"], "restartCount": 0, **image, "lastState": {}, **status}
 
     return {
-        "phase": "Running" if fetch is None else "Pending",
+        "phase": "Pending" if fetch is not None else "Succeeded" if prefetches(pod) else "Running",
         "conditions": [
             {"type": kind, "status": ready, "lastTransitionTime": _now()} for kind in ("Ready", "ContainersReady")
         ],

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from tests.contract import manifests
-from tests.contract.kubelet import Kubelets
+from tests.contract.kubelet import Kubelets, prefetches
 from tests.contract.manifests import T4_LABELS, Json
 
 from littoral.api import group
@@ -18,6 +18,7 @@ from littoral.controller.errors import Conflict, NotFound
 from littoral.controller.kinds import (
     DEPLOYMENTS,
     EDGENODES,
+    JOBS,
     MODELS,
     NAMESPACES,
     NODES,
@@ -141,11 +142,12 @@ class Site:
         return list(listing.items)
 
     async def children(self, resource: Resource, model: str) -> list[Json]:
-        """What a model has of a kind."""
+        """What a model has of a kind; of its pods those that serve it."""
         return [
             item
             for item in await self.all(resource)
             if item["metadata"].get("labels", {}).get(group.LABEL_MODEL) == model
+            and not (resource == PODS and prefetches(item))
         ]
 
     async def by_node(self, resource: Resource, model: str) -> dict[str, Json]:
@@ -190,6 +192,7 @@ class Site:
             found["pods"] = sorted(pod["spec"].get("nodeName", "") for pod in pods)
             wanted = sorted(nodes)
             assert all(where == wanted for where in found.values()), f"{found}, not {wanted}"
+            assert await self.children(JOBS, name) == [], "a prefetch outlived its update"
             return body
 
         return await eventually(check)

@@ -138,7 +138,7 @@ async def test_an_update_that_breaks_its_model_is_put_back_for_all(site: Site) -
     site.kubelets.when(updated, serving_without("b"))
     await site.respec("b", variants=[variant(digest="c")])
     failed = await site.says("b", "False", "UpdateFailed")
-    assert "the last good revision was put back" in condition(failed, "Ready")["message"]
+    assert "the last good revision serves" in condition(failed, "Ready")["message"]
     await site.ready("a")
     await answers(site, "b", a=True)
 

@@ -13,7 +13,7 @@ from tests.contract.manifests import T4_LABELS, variant
 from tests.contract.site import Site, condition, eventually, verdict
 
 from littoral.api import group
-from littoral.controller.kinds import DEPLOYMENTS, EDGENODES, MODELS, PODS, SERVICES, SLICES
+from littoral.controller.kinds import DEPLOYMENTS, EDGENODES, JOBS, MODELS, PODS, SERVICES, SLICES
 
 pytestmark = [pytest.mark.contract, pytest.mark.usefixtures("no_operator")]
 
@@ -80,6 +80,7 @@ async def arrived(site: Site, digest: str, shape: dict[str, int]) -> None:
             item["metadata"]["labels"].get(group.LABEL_SLICE) or item["metadata"]["name"] for item in items
         }
     assert names["gpuslices"] == names["deployments"] == names["pods"]
+    assert await site.all(JOBS) == [], "a prefetch outlived its update"
     for item in await site.all(SLICES):
         assert item["status"]["allocation"].get("startedAt"), f"{item['metadata']['name']} was never seen to start"
     assert {item["metadata"]["name"] for item in await site.all(SERVICES)} == set(shape)

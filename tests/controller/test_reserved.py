@@ -14,7 +14,8 @@ from littoral.controller.slices import Slices
 from littoral.controller.store import Store
 from littoral.controller.writer import Writer
 from littoral.placement.results import Assignment, ModelPlan, Plan, SlicePlan
-from littoral.triton.rollout import Replica, Step
+from littoral.triton.replica import Replica
+from littoral.triton.rollout import Step
 from littoral.triton.tenant import Alone
 
 KEY = ("line", "mine")
@@ -126,7 +127,7 @@ async def test_what_is_to_leave_a_users_slice_stays_while_its_own_node_is_offlin
     moved = allocation("1Gi").model_copy(update={"node": "elsewhere"})
     cluster, store, slices, writer = edge_of(mine("1Gi", moved), ready=ready)
     store.apply(kinds.DEPLOYMENTS, serving(allocation("1Gi")))
-    servers = Servers(store, writer, slices=slices, storage=None, revisions=None)  # type: ignore[arg-type]
+    servers = Servers(store, writer, slices=slices, storage=None, caches=None, revisions=None)  # type: ignore[arg-type]
     await servers.vacate(("line", "another"), KEY[1])
     assert cluster.writes == []
     await servers.vacate(MODEL, KEY[1])
@@ -135,7 +136,7 @@ async def test_what_is_to_leave_a_users_slice_stays_while_its_own_node_is_offlin
 
 async def test_figures_that_its_user_has_changed_since_the_plan_are_not_put_back(model: Any) -> None:
     cluster, store, slices, writer = edge_of(mine("4Gi", allocation("1Gi"), generation=3))
-    servers = Servers(store, writer, slices=slices, storage=None, revisions=None)  # type: ignore[arg-type]
+    servers = Servers(store, writer, slices=slices, storage=None, caches=None, revisions=None)  # type: ignore[arg-type]
     replica = Replica(on(allocation("2Gi"), "2Gi"), "r1", allocation=allocation("1Gi"))
     step = Step("Update", KEY[1], "r1")
     await servers._step(Alone(model), replica, step, None)  # type: ignore[arg-type]

@@ -3,11 +3,14 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+from tests.triton.rollouts import job, prefetched
+
 from littoral.api.gpuslice import Allocation, GPUSliceSpec
 from littoral.api.workload import ContainerFacts, DeploymentFacts, PodFacts
 from littoral.modelstore.report import Report
 from littoral.placement.results import Assignment
-from littoral.triton.rollout import Decision, Replica, decide
+from littoral.triton.replica import Replica
+from littoral.triton.rollout import Decision, decide
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 READY, NOT_READY = ContainerFacts(ready=True, running=True), ContainerFacts(running=True)
@@ -33,6 +36,7 @@ def replica(
         deployment=DeploymentFacts("line", f"s-{node}", "", f"s-{node}", "", revision, GRANT, previous),
         pods=(pod,),
         models=models,
+        prefetch=prefetched(node, job(node, "new")),
     )
 
 

@@ -12,7 +12,8 @@ from littoral.api.gpuslice import Allocation, GPUSliceSpec
 from littoral.api.inferencemodel import MAX_NODES_LISTED, Failure, InferenceModel
 from littoral.api.workload import ContainerFacts, DeploymentFacts, PodFacts
 from littoral.placement.results import Assignment, ModelPlan
-from littoral.triton.rollout import Decision, Failed, Replica
+from littoral.triton.replica import Replica
+from littoral.triton.rollout import Decision, Failed
 from littoral.triton.status import Problem, View, status
 
 THEN = datetime(2026, 1, 1, tzinfo=UTC)
@@ -109,7 +110,7 @@ READY: dict[str, tuple[View, str, str, str]] = {
         view(replica("a", wanted="B"), failed={"B": "node a: no"}),
         "False",
         "UpdateFailed",
-        "node a: no; the last good revision was put back",
+        "node a: no; the last good revision serves",
     ),
     "an update that failed, while another node loads": (
         view(replica("a", ready=False), replica("b", wanted="B"), failed={"B": "node b: no"}),

@@ -139,3 +139,30 @@ class DeploymentFacts:
     deleting: bool = False
     models: bool = False
     """The model owns it, for its slice is a user's; all others go with their slices."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobFacts:
+    """A Job on a node, and how far it has come: it prefetches for a slice, or removes a model cache."""
+
+    namespace: str
+    name: str
+    uid: str
+    slice: str
+    revision: str
+    model: str = ""
+    """The InferenceModel it is for; empty for a shared server."""
+    succeeded: bool = False
+    failed: str = ""
+    """Why it has ended without success, in the Job controller's words; empty where it has not."""
+    ended: datetime | None = None
+    created: datetime | None = None
+    deleting: bool = False
+    made_on: str = ""
+    """What the node was when it was made; see triton.prefetch.identity."""
+    interrupted: bool = False
+    """Its node went offline before it had ended."""
+    node: str = ""
+    """Of a cleaning Job: where it cleans."""
+    cache: str = ""
+    """Of a cleaning Job: the UID of the namespace whose cache it removes."""

@@ -23,8 +23,9 @@ from littoral.placement.results import ModelPlan, Plan
 from littoral.telemetry.events import EventRecorder
 from littoral.triton import endpoints, revision, server_revision, service
 from littoral.triton.diagnosis import stands_for
+from littoral.triton.replica import Replica
 from littoral.triton.revision import Frozen
-from littoral.triton.rollout import Decision, Replica
+from littoral.triton.rollout import Decision
 from littoral.triton.tenant import Together
 
 SETTLE: Final = 3.0

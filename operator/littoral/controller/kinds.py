@@ -18,7 +18,7 @@ from littoral.api.edgenode import EdgeNode
 from littoral.api.gpuslice import Allocation, GPUSlice
 from littoral.api.inferencemodel import InferenceModel
 from littoral.api.quantity import parse_quantity, to_mib
-from littoral.api.workload import ContainerFacts, DeploymentFacts, NodeFacts, PodFacts, Taint
+from littoral.api.workload import ContainerFacts, DeploymentFacts, JobFacts, NodeFacts, PodFacts, Taint
 from littoral.controller.resource import Resource
 from littoral.slicing import hami
 
@@ -209,6 +209,7 @@ def _pod(body: Body) -> PodFacts:
         reported=hami.reported(annotations),
         created=_time(meta.get("creationTimestamp")),
         model_containers=_model_containers(status.get("containerStatuses")),
+        prefetch=labels.get(group.LABEL_PREFETCH, ""),
     )
 
 
@@ -251,6 +252,32 @@ def _deployment(body: Body) -> LiveDeployment:
     )
 
 
+def _job(body: Body) -> JobFacts:
+    meta, status = body["metadata"], body.get("status") or {}
+    labels, annotations = meta.get("labels") or {}, meta.get("annotations") or {}
+    # The Job controller writes these once no pod of it runs any more.
+    ends = {c["type"]: c for c in status.get("conditions") or () if c["status"] == "True"}
+    end: Body | None = ends.get("Complete") or ends.get("Failed")
+    failed: Body = ends.get("Failed", {})
+    return JobFacts(
+        namespace=meta["namespace"],
+        name=meta["name"],
+        uid=meta["uid"],
+        slice=labels.get(group.LABEL_PREFETCH, ""),
+        revision=labels.get(group.LABEL_REVISION, ""),
+        model=labels.get(group.LABEL_MODEL, ""),
+        succeeded="Complete" in ends,
+        failed=failed.get("message") or failed.get("reason", ""),
+        ended=_time(end.get("lastTransitionTime")) if end is not None else None,
+        created=_time(meta.get("creationTimestamp")),
+        deleting="deletionTimestamp" in meta,
+        made_on=annotations.get(group.ANNOTATION_MADE_ON, ""),
+        interrupted=group.ANNOTATION_INTERRUPTED in annotations,
+        node=labels.get(group.LABEL_NODE, ""),
+        cache=labels.get(group.LABEL_CACHE, ""),
+    )
+
+
 def _child(body: Body) -> Child:
     return Child(_unversioned(body), pack(body))
 
@@ -276,6 +303,7 @@ KINDS: Final[tuple[Kind, ...]] = (
     Kind(DEPLOYMENTS, _deployment, selector=OURS),
     Kind(SERVICES, _child, selector=OURS),
     Kind(ENDPOINTSLICES, _child, selector=f"{group.LABEL_ENDPOINTS_BY}={group.MANAGER}"),
+    Kind(JOBS, _job, selector=OURS),
     Kind(PODS, _pod, selector=OURS),
     Kind(CLAIMS, _child, selector=OURS),
     Kind(VOLUMES, _child, selector=OURS),

@@ -13,7 +13,8 @@ from littoral.controller.writer import Writer
 from littoral.placement.results import ModelPlan
 from littoral.telemetry.events import EventRecorder, Subject
 from littoral.triton import service
-from littoral.triton.rollout import Decision, Replica
+from littoral.triton.replica import Replica
+from littoral.triton.rollout import Decision
 from littoral.triton.status import Problem
 from littoral.triton.tenant import Alone
 

@@ -13,7 +13,7 @@ from littoral.controller.store import Store
 from littoral.controller.work import Refused, utcnow
 from littoral.controller.writer import Writer, status_patch
 from littoral.placement.results import Plan, SlicePlan
-from littoral.triton.rollout import same_grant
+from littoral.triton.replica import same_grant
 
 
 class Reservations:

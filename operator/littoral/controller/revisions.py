@@ -5,16 +5,17 @@ from typing import Final
 
 from littoral.accelerators.catalogue import Catalogue
 from littoral.accelerators.profile import Platform
+from littoral.api.base import Metadata
 from littoral.api.inferencemodel import InferenceModel
 from littoral.controller import kinds
 from littoral.controller.kinds import Child
 from littoral.controller.store import Store
 from littoral.controller.writer import Writer
 from littoral.placement.results import Assignment
-from littoral.triton import revision
+from littoral.triton import namespace_policy, revision
 from littoral.triton.errors import Unservable
+from littoral.triton.replica import Replica
 from littoral.triton.revision import Frozen
-from littoral.triton.rollout import Replica
 from littoral.triton.tenant import Tenant
 
 _HISTORY: Final = 10
@@ -50,27 +51,35 @@ class Revisions:
         return {name: why for name, why in noted.items() if name in kept}
 
     async def freeze(self, tenant: Tenant, assignments: Iterable[Assignment]) -> list[Unservable]:
-        """Freeze what is wanted and is not yet, with the present catalogue and fetch image; what cannot be, and why."""
+        """Freeze what is wanted and is not yet, with what is present of catalogue, fetch image and policy.
+
+        What cannot be is returned, with why.
+        """
         children = self._children(tenant)
-        number = max((int(child.live.get("revision", 0)) for child in children.values()), default=0)
         wanted = {tenant.revision_name(assignment): assignment for assignment in assignments}
+        missing = {name: assignment for name, assignment in sorted(wanted.items()) if name not in children}
+        namespace = self._store.get(kinds.NAMESPACES, ("", tenant.owner.namespace))
+        if not missing or not isinstance(namespace, Metadata):
+            return []  # one that was not seen yet may ask for signatures; when it is, its models are visited
+        number = max((int(child.live.get("revision", 0)) for child in children.values()), default=0)
         refused = []
-        for name, assignment in sorted(wanted.items()):
-            if name in children:
-                continue
+        for assignment in missing.values():
             number += 1
             try:
-                profile = self._catalogue().get(assignment.profile)
-                if profile is None:
-                    message = f"the catalogue has no profile {assignment.profile!r} any more"
-                    raise Unservable("UnknownProfile", message)  # noqa: TRY301 - one way out for all that cannot be
-                platform = Platform(profile, profile.stack_named(assignment.stack) or profile.stacks[0])
-                new = tenant.freeze(assignment, platform, fetch_image=self._fetch_image, number=number)
+                new = self._resolved(tenant, assignment, namespace, number)
             except Unservable as error:
                 refused.append(error)
                 continue
             await self._writer.create(kinds.REVISIONS, revision.controller_revision(tenant.owner, new))
         return refused
+
+    def _resolved(self, tenant: Tenant, assignment: Assignment, namespace: Metadata, number: int) -> Frozen:
+        policy = namespace_policy.read(namespace.name, namespace.labels, namespace.annotations)
+        profile = self._catalogue().get(assignment.profile)
+        if profile is None:
+            raise Unservable("UnknownProfile", f"the catalogue has no profile {assignment.profile!r} any more")
+        platform = Platform(profile, profile.stack_named(assignment.stack) or profile.stacks[0])
+        return tenant.freeze(assignment, platform, fetch_image=self._fetch_image, number=number, policy=policy)
 
     async def forget_old(self, tenant: Tenant, replicas: Iterable[Replica]) -> None:
         """Delete the oldest that nothing runs, wants or would be put back to."""

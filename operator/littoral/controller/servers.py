@@ -16,6 +16,7 @@ from littoral.controller import kinds
 from littoral.controller.errors import Forbidden, Invalid
 from littoral.controller.kinds import Child, LiveDeployment
 from littoral.controller.namespace import Storage
+from littoral.controller.prefetches import Prefetches, size
 from littoral.controller.revisions import Revisions, fallbacks
 from littoral.controller.slices import Slices
 from littoral.controller.store import Store
@@ -25,8 +26,9 @@ from littoral.placement.results import Assignment, ModelPlan
 from littoral.triton import deployment, rollout
 from littoral.triton.errors import Unservable
 from littoral.triton.metadata import Owner
+from littoral.triton.replica import Replica
 from littoral.triton.revision import Frozen
-from littoral.triton.rollout import Decision, Replica, Step
+from littoral.triton.rollout import Decision, Step
 from littoral.triton.status import Problem
 from littoral.triton.tenant import Tenant
 
@@ -59,6 +61,7 @@ class Servers:
         self._slices = slices
         self._storage = storage
         self._revisions = revisions
+        self._prefetches = Prefetches(store, writer)
 
     async def visit(
         self, tenant: Tenant, plan: ModelPlan, *, beside: Beside = list, announce: Announce = lambda *_: None
@@ -80,7 +83,11 @@ class Servers:
         decision = self._decide(tenant, replicas, frozen)
         if decision.failure is not None:
             errors += await side_by_side(*self._give_up(tenant, decision.failure))
-        errors += await side_by_side(*self._writes(tenant, replicas, decision, frozen, announce), *beside())
+        errors += await side_by_side(
+            *self._writes(tenant, replicas, decision, frozen, announce),
+            *self._prefetches.writes(tenant, replicas, decision.jobs, frozen),
+            *beside(),
+        )
         errors += await side_by_side(
             *(self.release(owner.namespace, name) for name in plan.releases),
             *(self.vacate(owner.key, name) for name in plan.vacated),
@@ -113,9 +120,10 @@ class Servers:
         live = self._store.get(kinds.DEPLOYMENTS, key)
         node = self._store.node(assignment.node)
         facts = live.facts if isinstance(live, LiveDeployment) else None
+        wanted = tenant.revision_name(assignment)
         return Replica(
             assignment=assignment,
-            wanted=tenant.revision_name(assignment),
+            wanted=wanted,
             allocation=None if bound is None or not bound.metadata.uid else bound.status.allocation,
             deployment=facts,
             pods=self._store.pods_of(key),
@@ -123,6 +131,8 @@ class Servers:
             address=node.address if node is not None else "",
             node_ready=node is not None and node.ready == "True",
             models=tenant.gate(facts, frozen),
+            size=size(frozen.get(facts.revision)) if facts is not None else None,
+            prefetch=self._prefetches.of(tenant, key, node, facts, wanted, frozen),
         )
 
     def _decide(self, tenant: Tenant, replicas: tuple[Replica, ...], frozen: Mapping[str, Frozen]) -> Decision:
@@ -227,6 +237,7 @@ class Servers:
         # It is where it was pinned to, which need not be where the slice is bound by now.
         allocation = live.facts.grant or (None if bound is None else bound.status.allocation)
         if allocation is None or self._connected(allocation.node):
+            await self._prefetches.vacate(key, model[1])  # first: with the Deployment gone nobody comes back to this
             await self._writer.delete(kinds.DEPLOYMENTS, key, uid=live.metadata.uid)
 
     def _give_up(self, tenant: Tenant, failure: rollout.Failed) -> list[Awaitable[Any]]:

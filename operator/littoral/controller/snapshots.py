@@ -40,7 +40,7 @@ class Snapshots:
             edge_nodes=edge_nodes,
             slices=self._store.values(kinds.SLICES),
             models=self._store.values(kinds.MODELS),
-            pods=self._store.values(kinds.PODS),
+            pods={key: pod for key, pod in self._store.values(kinds.PODS).items() if not pod.prefetch},
             deployments={key: live.facts for key, live in self._store.values(kinds.DEPLOYMENTS).items()},
             namespaces={key[1]: meta.labels for key, meta in self._store.values(kinds.NAMESPACES).items()},
             priorities={key[1]: each.value for key, each in self._store.values(kinds.PRIORITYCLASSES).items()},

@@ -21,11 +21,11 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from littoral.api.gpuslice import GPUSlice
-from littoral.api.workload import NodeFacts, PodFacts
+from littoral.api.workload import JobFacts, NodeFacts, PodFacts
 from littoral.controller import kinds
 from littoral.controller.kinds import Body, Key
 from littoral.controller.resource import Resource
-from littoral.controller.triggers import bound_to, consequences, owner_of
+from littoral.controller.triggers import bound_to, consequences, owner_of, prefetched_by
 from littoral.controller.work import Refused, Work
 
 K = TypeVar("K")
@@ -56,6 +56,8 @@ class Store:
         self._assumed: dict[Resource, dict[Key, Any]] = {kind.resource: {} for kind in kinds.KINDS}
         self._by_owner: dict[Resource, dict[Key, set[Key]]] = defaultdict(lambda: defaultdict(set))
         self._by_slice: dict[Key, set[Key]] = defaultdict(set)
+        self._prefetches: dict[Resource, dict[Key, set[Key]]] = defaultdict(lambda: defaultdict(set))
+        """By slice: the Jobs that prefetch for it, and their pods."""
         self._by_node: dict[str, set[Key]] = defaultdict(set)
         self.synced = False
         """Whether every kind was listed once: before that nothing is concluded from an absence."""
@@ -94,6 +96,14 @@ class Store:
     def pods_of(self, slice_key: Key) -> tuple[PodFacts, ...]:
         """The pods that run for a slice, Terminating ones included."""
         return tuple(self._entries[kinds.PODS][key].value for key in sorted(self._by_slice.get(slice_key, ())))
+
+    def prefetches_of(self, slice_key: Key) -> tuple[tuple[JobFacts, ...], tuple[PodFacts, ...]]:
+        """The Jobs that prefetch for a slice, and their pods, those that are being deleted included."""
+        jobs, pods = (self._prefetches[kind].get(slice_key, ()) for kind in (kinds.JOBS, kinds.PODS))
+        return (
+            tuple(self._entries[kinds.JOBS][key].value for key in sorted(jobs)),
+            tuple(self._entries[kinds.PODS][key].value for key in sorted(pods)),
+        )
 
     def slices_on(self, node: str) -> list[GPUSlice]:
         """The slices that are bound to a node."""
@@ -174,13 +184,17 @@ class Store:
         now = self.get(resource, key)
         if (owner := owner_of(resource, before)) is not None:
             _drop(self._by_owner[resource], owner, key)
-        if isinstance(before, PodFacts):
+        if (slice_key := prefetched_by(before)) is not None:
+            _drop(self._prefetches[resource], slice_key, key)
+        elif isinstance(before, PodFacts):
             _drop(self._by_slice, (before.namespace, before.slice), key)
         if (node := bound_to(before)) is not None:
             _drop(self._by_node, node, key)
         if (owner := owner_of(resource, now)) is not None:
             self._by_owner[resource][owner].add(key)
-        if isinstance(now, PodFacts):
+        if (slice_key := prefetched_by(now)) is not None:
+            self._prefetches[resource][slice_key].add(key)
+        elif isinstance(now, PodFacts):
             self._by_slice[now.namespace, now.slice].add(key)
         if (node := bound_to(now)) is not None:
             self._by_node[node].add(key)

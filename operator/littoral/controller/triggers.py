@@ -8,17 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 from littoral.api import group
 from littoral.api.base import Metadata
-from littoral.api.edgenode import EdgeNode
+from littoral.api.edgenode import EdgeNode, NamespaceCache
 from littoral.api.gpuslice import GPUSlice
-from littoral.api.inferencemodel import InferenceModel
-from littoral.api.workload import DeploymentFacts, NodeFacts, PodFacts
+from littoral.api.inferencemodel import InferenceModel, Source
+from littoral.api.workload import DeploymentFacts, JobFacts, NodeFacts, PodFacts
 from littoral.controller import kinds
 from littoral.controller.kinds import Key, LiveDeployment
 from littoral.controller.resource import Resource
-from littoral.controller.work import PLAN, Refused, Work
+from littoral.controller.work import CLEANING, PLAN, Refused, Work
 from littoral.placement.groups import group_named, unit_key
 from littoral.triton.endpoints import ZONE
-from littoral.triton.rollout import same_grant
+from littoral.triton.prefetch import identity
+from littoral.triton.replica import same_grant
 
 if TYPE_CHECKING:
     from littoral.controller.store import Store
@@ -33,8 +34,14 @@ def consequences(store: "Store", resource: Resource, key: Key, old: Any, new: An
         yield from (PLAN, Work("EdgeNode", "", key[1]))
         if _told(old) != _told(new):
             yield from _models_on(store, key[1])
+            if abandoned(store, store.get(kinds.EDGENODES, ("", key[1]))):
+                yield CLEANING
     elif resource == kinds.EDGENODES:
         yield Work("EdgeNode", "", key[1])
+        if old is None:
+            yield from _models_on(store, key[1])  # a server begins where its namespace's cache is noted
+        if abandoned(store, new):
+            yield CLEANING
         if (_spec(old), _exclusions(old)) != (_spec(new), _exclusions(new)):
             yield PLAN
     elif resource == kinds.MODELS:
@@ -43,6 +50,10 @@ def consequences(store: "Store", resource: Resource, key: Key, old: Any, new: An
             yield PLAN
     elif resource == kinds.SLICES:
         yield from _slice_work(key, old, new)
+    elif isinstance(value, JobFacts) and value.cache:
+        yield CLEANING
+    elif prefetched_by(value) is not None:
+        yield from _prefetch_work(store, value)
     elif resource == kinds.PODS:
         yield from _pod_work(store, old, new)
     elif resource == kinds.CONFIGMAPS:
@@ -51,8 +62,13 @@ def consequences(store: "Store", resource: Resource, key: Key, old: Any, new: An
     elif resource in {kinds.RUNTIMECLASSES, kinds.PRIORITYCLASSES}:
         yield PLAN
     elif resource in {kinds.NAMESPACES, kinds.CLAIMS}:
-        if resource == kinds.NAMESPACES and _labels(old) != _labels(new):
-            yield PLAN
+        if resource == kinds.NAMESPACES:
+            if _labels(old) != _labels(new):
+                yield PLAN
+            if _policy(old) != _policy(new):
+                yield from (Work("Model", *name) for name in store.values(kinds.MODELS) if name[0] == key[1])
+            if old is None or new is None:
+                yield CLEANING  # one that is made again comes in its namesake's place
         yield Work("Namespace", "", key[1] if resource == kinds.NAMESPACES else key[0])
     elif resource == kinds.VOLUMES:
         yield Work("Namespace", "", _claim_namespace(value))
@@ -81,6 +97,23 @@ def _pod_work(store: "Store", old: Any, new: Any) -> Iterator[Work]:
     if (turned and excluded) or _reported(old) != _reported(new):
         yield PLAN  # an exclusion that holds already drives out what is refused; a charge follows what is reported
     yield from _charge_work(store, pod, came_or_went=isinstance(old, PodFacts) != isinstance(new, PodFacts))
+
+
+def prefetched_by(value: Any) -> Key | None:
+    """The slice for which a Job or a pod prefetches: neither serves, nor is it charged."""
+    if isinstance(value, JobFacts):
+        return (value.namespace, value.slice) if value.slice else None
+    return (value.namespace, value.prefetch) if isinstance(value, PodFacts) and value.prefetch else None
+
+
+def _prefetch_work(store: "Store", prefetch: JobFacts | PodFacts) -> Iterator[Work]:
+    """Whom a prefetch is for looks at how far it has come."""
+    key = prefetched_by(prefetch)
+    owner = owner_of(kinds.SLICES, store.get(kinds.SLICES, key)) if key is not None else None
+    if owner is not None:
+        yield visit_to(owner)
+    elif prefetch.model:  # on a slice that a user wrote
+        yield Work("Model", prefetch.namespace, prefetch.model)
 
 
 def _charge_work(store: "Store", workload: PodFacts | DeploymentFacts, *, came_or_went: bool) -> Iterator[Work]:
@@ -121,9 +154,11 @@ def _wish(model: InferenceModel) -> Any:
 
 def _told(node: Any) -> Any:
     """What visits read of a Node: an update waits both for one that is offline and for one that is not ready; its
-    address is in the status of models, its site in their EndpointSlices.
+    address is in the status of models, its site in their EndpointSlices; a prefetch is begun anew after a restart.
     """
-    return (node.ready, node.address, node.labels.get(ZONE)) if isinstance(node, NodeFacts) else None
+    if not isinstance(node, NodeFacts):
+        return None
+    return node.ready, node.address, node.labels.get(ZONE), identity(node)
 
 
 def _spec(value: Any) -> Any:
@@ -132,6 +167,24 @@ def _spec(value: Any) -> Any:
 
 def _labels(value: Any) -> Any:
     return value.labels if isinstance(value, Metadata) else None
+
+
+def _policy(value: Any) -> Any:
+    """What of a Namespace decides its models' revisions."""
+    if not isinstance(value, Metadata):
+        return None
+    return value.labels.get(group.LABEL_REQUIRE_SIGNATURE), value.annotations.get(group.ANNOTATION_CACHE_QUOTA)
+
+
+def abandoned(store: "Store", edge: Any) -> tuple[NamespaceCache, ...]:
+    """The model caches on a machine of which no namespace is known."""
+    caches = edge.status.caches if isinstance(edge, EdgeNode) else ()
+    return tuple(each for each in caches if _uid(store.get(kinds.NAMESPACES, ("", each.namespace))) != each.uid)
+
+
+def _uid(value: Any) -> Any:
+    meta = value.metadata if isinstance(value, Refused) else value
+    return meta.uid if isinstance(meta, Metadata) else None
 
 
 def _exclusions(edge: Any) -> Any:
@@ -161,13 +214,18 @@ def planning_inputs(model: Any) -> Any:
         return None
     spec = model.spec
     variants = tuple(
-        (v.name, v.accelerators, v.format, v.slice, v.source.size, v.requires, v.virtual_npu, v.latency)
+        (v.name, v.accelerators, v.format, v.slice, _stored(v.source), v.requires, v.virtual_npu, v.latency)
         for v in spec.variants
     )
     deleting = model.metadata.deletion_timestamp is not None
     serving = (spec.serving.image, spec.serving.network, spec.serving.ports, spec.serving.resources)
     shared = (spec.slice_ref, spec.server)
     return variants, spec.slice, spec.replicas, spec.placement, serving, shared, model.refresh, deleting
+
+
+def _stored(source: Source) -> Any:
+    """What of a source the account of a node's disk depends on."""
+    return (source.digest, source.size) if source.size else None
 
 
 def same_for_planning(one: Any, other: Any) -> bool:
@@ -193,7 +251,7 @@ def _ledger(value: Any) -> Any:
 
 def owner_of(resource: Resource, value: Any) -> Key | None:
     """Whom an object belongs to: the model that controls it or that its label names, or its group's unit."""
-    if value is None or resource in {kinds.MODELS, kinds.PODS, kinds.NODES, kinds.EDGENODES}:
+    if value is None or resource in {kinds.MODELS, kinds.PODS, kinds.JOBS, kinds.NODES, kinds.EDGENODES}:
         return None
     meta: Metadata | None = value if isinstance(value, Metadata) else getattr(value, "metadata", None)
     if meta is None:

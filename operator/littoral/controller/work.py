@@ -10,12 +10,13 @@ from littoral.api.base import Metadata
 class Work(NamedTuple):
     """A key of the workqueue: what is to be reconciled."""
 
-    controller: Literal["Plan", "Model", "Group", "Slice", "EdgeNode", "Namespace"]
+    controller: Literal["Plan", "Model", "Group", "Slice", "EdgeNode", "Namespace", "Cleaning"]
     namespace: str = ""
     name: str = ""
 
 
 PLAN: Final = Work("Plan")
+CLEANING: Final = Work("Cleaning")
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,10 +7,12 @@ the tail of its log as termination message. What neither says is unknown, never 
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Final
 
 from littoral.api.conditions import Status
 from littoral.api.group import SERVER_CONTAINER
+from littoral.api.quantity import MIB, short_mib
 from littoral.api.workload import ContainerFacts, PodFacts
 from littoral.modelstore.errors import REASONS
 from littoral.modelstore.report import FailedModel, parse_report
@@ -52,14 +54,14 @@ def triton_sentence(log: str) -> str:
     return lines[-1].strip()[:1024] if lines else "Triton said nothing"
 
 
-def diagnose(pod: PodFacts | None, models: Sequence[str] = (), refused: str = "") -> Diagnosis:
+def diagnose(pod: PodFacts | None, models: Sequence[str] = (), refused: str = "", size: int | None = None) -> Diagnosis:
     """What is known of a replica from its pod; of a shared server, of these models on it.
 
-    `refused` is why a pod may not be made, if so.
+    `refused` is why a pod may not be made, if so; `size` is how many bytes are to be fetched, where that is declared.
     """
     if pod is None and refused:
         return Diagnosis("Unknown", "Unknown", "PodForbidden", refused[:1024])
-    seen = _pod(pod)
+    seen = _pod(pod, size)
     if pod is None or not models:
         return seen
     of = [_model(pod, seen, model) for model in models]
@@ -78,7 +80,10 @@ def _model(pod: PodFacts, seen: Diagnosis, model: str) -> Diagnosis:
     report = parse_report(pod.fetch.termination_message)
     failure = next((each for each in report.failures if each.name == model), None) if report is not None else None
     if failure is not None:
-        return _not_fetched(failure)
+        seen = not_fetched(failure)
+        # Nobody fetches for a server that runs: what it started without stays away until it starts anew.
+        again = "" if seen.terminal else "; `littoral rollout refresh` starts the server anew and tries again"
+        return replace(seen, message=f"{seen.message}{again}")
     if not pod.server.ready:
         return seen
     if pod.model_containers[model].ready:
@@ -87,28 +92,27 @@ def _model(pod: PodFacts, seen: Diagnosis, model: str) -> Diagnosis:
     return Diagnosis("True", "False", "ModelNotReady", f"Triton is up but does not serve it: {where}")
 
 
-def _not_fetched(failure: FailedModel) -> Diagnosis:
-    """What the server started without stays away until it starts anew; nobody fetches for a server that runs."""
+def not_fetched(failure: FailedModel) -> Diagnosis:
+    """What a report says of a model that the server starts without. Only a known word may stand as a reason."""
     reason = failure.reason if failure.reason in REASONS else "FetchFailed"
-    heals = REASONS.get(reason, True)
-    again = "; `littoral rollout refresh` starts the server anew and tries again" if heals else ""
-    return Diagnosis("False", "Unknown", reason, f"{failure.message}{again}", terminal=not heals)
+    return Diagnosis("False", "Unknown", reason, failure.message, terminal=not REASONS.get(reason, True))
 
 
-def _pod(pod: PodFacts | None) -> Diagnosis:
+def _pod(pod: PodFacts | None, size: int | None) -> Diagnosis:
     """What is known of the server, or of the only model on it."""
     if pod is None:
         return Diagnosis("Unknown", "Unknown", "Starting", "waiting for its pod")
     if pod.scheduling_message:
         return Diagnosis("Unknown", "Unknown", "PodRefused", pod.scheduling_message[:1024])
-    fetch = _fetch(pod.fetch)
-    if fetch.fetched == "True":
+    fetched = fetch(pod.fetch, size)
+    if fetched.fetched == "True":
         return _server(pod.server)
     # The kubelet forgets how an init container ended once the runtime has removed it; what answers is loaded.
-    return replace(fetch, loaded="True") if pod.server.ready else fetch
+    return replace(fetched, loaded="True") if pod.server.ready else fetched
 
 
-def _fetch(container: ContainerFacts) -> Diagnosis:
+def fetch(container: ContainerFacts, size: int | None = None) -> Diagnosis:
+    """What is known of a fetch container; `size` is how many bytes it is to bring, where that is declared."""
     report = parse_report(container.termination_message)
     if container.exit_code == 0:
         if report is not None and report.outcome != "failed":
@@ -124,8 +128,14 @@ def _fetch(container: ContainerFacts) -> Diagnosis:
         reason = report.reason if report.reason in REASONS else "FetchFailed"
         return Diagnosis("False", "Unknown", reason, report.message, terminal=not REASONS.get(reason, True))
     if container.running:
-        return Diagnosis("Unknown", "Unknown", "Fetching", "fetching the model")
-    return _waiting(container, "Unknown")
+        return Diagnosis("Unknown", "Unknown", "Fetching", f"fetching the model{expected(size, container.started)}")
+    return waiting(container, "Unknown")
+
+
+def expected(size: int | None, started: datetime | None) -> str:
+    """How much is fetched and since when: " (180Mi) since 2026-01-31T09:31:05Z by the node's clock"."""
+    much = "" if size is None else f" ({short_mib(max(1, round(size / MIB)))})"
+    return much if started is None else f"{much} since {started.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ} by the node's clock"
 
 
 def _server(container: ContainerFacts) -> Diagnosis:
@@ -137,10 +147,11 @@ def _server(container: ContainerFacts) -> Diagnosis:
         return Diagnosis("True", "False", "ModelLoadFailed", sentence)
     if container.running:
         return Diagnosis("True", "Unknown", "Loading", "Triton is loading the model")
-    return _waiting(container, "True")
+    return waiting(container, "True")
 
 
-def _waiting(container: ContainerFacts, fetched: Status) -> Diagnosis:
+def waiting(container: ContainerFacts, fetched: Status) -> Diagnosis:
+    """Why a container does not run yet."""
     reason, message = container.waiting_reason, container.waiting_message
     if reason in _IMAGE_REASONS:
         return Diagnosis(fetched, "Unknown", "ImageUnavailable", message or reason)

@@ -2,6 +2,13 @@
 
 Each replica has a Deployment of its own, so each node moves by itself. The rules:
 
+- What answers is updated only once the wanted revision is on its node: a prefetch Job has brought artifacts and image.
+  What only waits for its prefetch answers meanwhile and holds up nobody. Nothing that serves is touched by a prefetch,
+  so it goes on while the update is paused; the Job is kept until the update has answered, for its finished pod keeps
+  the kubelet from collecting the image. Other figures alone need no prefetch, nor does what does not answer.
+- A replica whose own fetch finds the cache full gets such a Job too: it knows which slices are on the node, and so
+  whose pins no longer count.
+- A prefetch that fails for good gives the revision up, with nothing touched.
 - One unavailable at a time: an update is begun only while every other replica on a ready node answers; one that does
   not answer anyway goes first.
 - A replica that is not ready at the new revision within the startup timeout, or whose fetch fails for good, is put back
@@ -12,93 +19,23 @@ Each replica has a Deployment of its own, so each node moves by itself. The rule
 - Figures are no revision: a replica that does not answer on new ones stops the update and waits for better ones.
 
 All that is remembered is in the cluster: on the Deployment its revision and the last one that answered there, the time
-the cutover in the slice's allocation, the failure in the status. So any process may go on where another died.
+the cutover in the slice's allocation, the failure in the status, on the Job what its node was when it was made. So any
+process may go on where another died.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Final, Literal
 
-from littoral.api.gpuslice import Allocation
-from littoral.api.workload import DeploymentFacts, PodFacts
-from littoral.placement.results import Assignment
-from littoral.triton.diagnosis import Diagnosis, diagnose, stands_for
+from littoral.api.workload import JobFacts
+from littoral.modelstore.errors import CacheFull
+from littoral.triton.prefetch import PREFETCHING
+from littoral.triton.replica import Replica
 
-
-@dataclass(frozen=True, slots=True)
-class Replica:
-    """One replica: where it shall be, and what is there."""
-
-    assignment: Assignment
-    wanted: str
-    """The revision that the spec asks for here."""
-    allocation: Allocation | None = None
-    """What its slice is bound to now."""
-    deployment: DeploymentFacts | None = None
-    pods: tuple[PodFacts, ...] = ()
-    connected: bool = True
-    node_ready: bool = True
-    """The kubelet says so itself: what is begun there can become ready."""
-    address: str = ""
-    """The node's own, by which it is called where the server has ports of the node."""
-    models: tuple[str, ...] = ()
-    """Of a shared server: the models that must answer, beside the server itself."""
-
-    @property
-    def pod(self) -> PodFacts | None:
-        """The newest pod of the Deployment's present revision and grant that is not on its way out."""
-        if self.deployment is None:
-            return None
-        present = self.deployment.revision, self.deployment.grant
-        mine = [p for p in self.pods if not p.deleting and (p.revision, p.grant) == present]
-        return max(mine, key=lambda p: (p.phase != "Failed", p.created is not None, p.created, p.name), default=None)
-
-    @property
-    def ready(self) -> bool:
-        """It answers at its Deployment's revision; on an offline node: it did when last seen."""
-        return self.pod is not None and self._answers(self.pod)
-
-    @property
-    def serving(self) -> bool:
-        """It answers at whatever revision."""
-        return any(self._answers(p) and not p.deleting for p in self.pods)
-
-    @property
-    def updated(self) -> bool:
-        """Its Deployment is at the revision and on the figures that the spec asks for."""
-        deployed = self.deployment is not None and self.deployment.revision == self.wanted
-        return deployed and not self.resized and not self.behind
-
-    @property
-    def behind(self) -> bool:
-        """Its Deployment is not on what its slice is bound to: an operator died between the two, or somebody edited it.
-
-        Drift repair puts it in line without a gate, and restarts it by that.
-        """
-        if self.deployment is None or self.allocation is None:
-            return False
-        return self.deployment.grant is None or not same_grant(self.deployment.grant, self.allocation)
-
-    @property
-    def on_trial(self) -> bool:
-        """It was updated and has not answered since; there is something to put back."""
-        return self.deployment is not None and self.deployment.previous not in {"", self.deployment.revision}
-
-    @property
-    def resized(self) -> bool:
-        """The plan gives it other figures than it is bound to."""
-        target = self.assignment.target
-        return target is not None and self.allocation is not None and not same_grant(target, self.allocation)
-
-    @property
-    def diagnosis(self) -> Diagnosis:
-        """How far it has come."""
-        refused = self.deployment.refused if self.deployment is not None else ""
-        return diagnose(self.pod, self.models, refused)
-
-    def _answers(self, pod: PodFacts) -> bool:
-        return pod.server.ready and all(stands_for(pod, model).ready for model in self.models)
+PREFETCHES: Final = 10
+"""Prefetch Jobs of one model or group that may be under way at a time, so that a fleet's nodes do not all ask its
+source at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +48,18 @@ class Step:
     revision: str
     previous: str = ""
     """The last revision that answered there, for the Deployment to remember; empty if none did."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobStep:
+    """One change of a replica's prefetch Job."""
+
+    kind: Literal["Prefetch", "Interrupt", "Forget"]
+    """Interrupt touches nothing on the node, which is offline: it notes on the Job that it has to be made anew."""
+    slice: str
+    revision: str
+    job: JobFacts | None = None
+    """The Job, unless it is to be made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,12 +80,7 @@ class Decision:
     failure: Failed | None = None
     waits_for: str = ""
     recheck: float | None = None
-
-
-def same_grant(one: Allocation, other: Allocation) -> bool:
-    """Whether two allocations give the same on the same device, whenever they were bound."""
-    times = {"bound_at": None, "started_at": None, "updated_at": None}
-    return one.model_copy(update=times) == other.model_copy(update=times)
+    jobs: tuple[JobStep, ...] = ()
 
 
 def decide(
@@ -154,13 +98,15 @@ def decide(
     one of the same variant and profile that was not; `timeout` is the startup timeout in seconds.
     """
     steps = [*_creations(replicas, failed, fallback), *_reverts(replicas, failed), *_settlements(replicas, failed)]
+    jobs, retry = _jobs(replicas, failed, now)
     failure, recheck = _failure(replicas, failed, timeout, now)
     if failure is not None:
-        return Decision(tuple(steps), failure, recheck=recheck)
+        return Decision(tuple(steps), failure, recheck=recheck, jobs=jobs)
     updates, waits_for = _updates(replicas, failed, paused=paused)
     moving = {step.slice for step in updates}
     steps = [step for step in steps if step.slice not in moving]
-    return Decision((*steps, *updates), None, waits_for, recheck)
+    soonest = min((seconds for seconds in (recheck, retry) if seconds is not None), default=None)
+    return Decision((*steps, *updates), None, waits_for, soonest, jobs)
 
 
 def _creations(replicas: Sequence[Replica], failed: Mapping[str, str], fallback: Mapping[str, str]) -> list[Step]:
@@ -197,12 +143,65 @@ def _settlements(replicas: Sequence[Replica], failed: Mapping[str, str]) -> list
     ]
 
 
+def _jobs(
+    replicas: Sequence[Replica], failed: Mapping[str, str], now: datetime
+) -> tuple[tuple[JobStep, ...], float | None]:
+    """What becomes of the prefetch Jobs, and the seconds until one is to be made anew for having failed."""
+    steps: list[JobStep] = []
+    delays: list[float] = []
+    room = PREFETCHES - sum(r.prefetch.under_way for r in replicas if r.connected)
+    for r in sorted(replicas, key=lambda r: (r.assignment.node, r.assignment.slice)):
+        revision, mine = _prefetched(r, failed), r.prefetch.jobs
+        if not r.connected:
+            lost = [job for job in mine if job.ended is None and not job.interrupted and not job.deleting]
+            steps += [JobStep("Interrupt", r.assignment.slice, job.revision, job) for job in lost]
+            continue
+        for job in (job for job in mine if not job.deleting):
+            again = r.prefetch.retried_after(job, now) if job.revision == revision else None
+            if job.revision != revision or r.prefetch.outdated(job) or again == 0:
+                steps.append(JobStep("Forget", r.assignment.slice, job.revision, job))
+            elif again is not None:
+                delays.append(again)
+        if room > 0 and not mine and revision and _is_due(r, revision, replicas, failed):
+            steps.append(JobStep("Prefetch", r.assignment.slice, revision))
+            room -= 1
+    return tuple(steps), min(delays, default=None)
+
+
+def _prefetched(replica: Replica, failed: Mapping[str, str]) -> str:
+    """The revision of which a prefetch Job may stand on the replica's node; empty: of none."""
+    live = replica.deployment
+    if live is None:
+        return ""
+    if replica.revised and replica.wanted not in failed:
+        return replica.wanted
+    starting = (replica.on_trial and not replica.ready) or _lacks_room(replica)
+    return live.revision if starting and live.revision not in failed else ""
+
+
+def _is_due(replica: Replica, revision: str, replicas: Sequence[Replica], failed: Mapping[str, str]) -> bool:
+    """Whether a prefetch of the revision is to be begun: an update waits for it, or room has to be made."""
+    if not replica.node_ready:
+        return False
+    if not replica.revised:
+        return _lacks_room(replica)
+    stopped = any(r.wanted in failed for r in replicas)
+    return revision == replica.wanted and replica.answering and not replica.assignment.blocked and not stopped
+
+
+def _lacks_room(replica: Replica) -> bool:
+    return not replica.ready and replica.diagnosis.reason == CacheFull.__name__
+
+
 def _failure(
     replicas: Sequence[Replica], failed: Mapping[str, str], timeout: float, now: datetime
 ) -> tuple[Failed | None, float | None]:
     """The first update that has to be given up, else the seconds until the next one would be."""
     remaining: list[float] = []
     for r in replicas:
+        ahead = r.ahead if r.connected and r.wanted not in failed else None
+        if ahead is not None and ahead.terminal:
+            return Failed(r.wanted, r.assignment.node, ahead.reason, ahead.message), None
         if r.deployment is None or not r.connected or r.ready or not r.on_trial:
             continue
         if r.deployment.revision in failed or r.allocation is None or r.allocation.updated_at is None:
@@ -228,8 +227,19 @@ def _updates(replicas: Sequence[Replica], failed: Mapping[str, str], *, paused: 
     held_up = _held_up(replicas, reachable)
     if held_up:
         return [], held_up
-    chosen = min(reachable, key=lambda r: (r.ready, r.assignment.node, r.assignment.slice))
+    reachable.sort(key=lambda r: (r.assignment.node, r.assignment.slice))
+    candidates = [r for r in reachable if not r.ready] or reachable
+    chosen = next((r for r in candidates if r.ahead is None), None)
+    if chosen is None:
+        return [], _ahead(candidates)
     return [Step("Update", chosen.assignment.slice, chosen.wanted, _previous(chosen, failed))], ""
+
+
+def _ahead(replicas: Sequence[Replica]) -> str:
+    """What the prefetches are at that all of these wait for: the first that something is wrong with, else the first."""
+    waits = [(r.assignment.node, r.ahead) for r in replicas if r.ahead is not None]
+    node, seen = min(waits, key=lambda each: each[1].reason == PREFETCHING)
+    return f"node {node}: {seen.message}"
 
 
 def _held_up(replicas: Sequence[Replica], reachable: Sequence[Replica]) -> str:

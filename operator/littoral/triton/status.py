@@ -6,7 +6,7 @@ With all placed nodes offline Ready keeps the value it had.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -19,9 +19,12 @@ from littoral.api.inferencemodel import (
     InferenceModelStatus,
     NodeServing,
 )
+from littoral.modelstore.errors import REASONS
 from littoral.placement.results import ModelPlan
 from littoral.triton.diagnosis import JOINING
-from littoral.triton.rollout import Decision, Replica
+from littoral.triton.prefetch import Seen
+from littoral.triton.replica import Replica
+from littoral.triton.rollout import Decision
 from littoral.triton.service import selector, url
 
 
@@ -70,7 +73,7 @@ def status(view: View, now: datetime) -> InferenceModelStatus:
         updated_replicas=sum(r.updated for r in replicas),
         offline_replicas=len(replicas) - len(connected),
         selector=selector(model),
-        nodes=tuple(_node(model, r) for r in sorted(replicas, key=_listing_order)[:MAX_NODES_LISTED]),
+        nodes=tuple(_node(view, r) for r in sorted(replicas, key=_listing_order)[:MAX_NODES_LISTED]),
         last_failure=_last_failure(view, ready, now),
     )
 
@@ -79,9 +82,9 @@ def _listing_order(replica: Replica) -> tuple[bool, str, str]:
     return replica.ready and replica.updated, replica.assignment.node, replica.assignment.slice
 
 
-def _node(model: InferenceModel, replica: Replica) -> NodeServing:
-    assignment, seen = replica.assignment, replica.diagnosis
-    message = "" if replica.ready else seen.message
+def _node(view: View, replica: Replica) -> NodeServing:
+    assignment, ahead = replica.assignment, _ahead(view, replica)
+    message = replica.diagnosis.message if not replica.ready else ahead.message if ahead is not None else ""
     return NodeServing(
         node=assignment.node,
         slice=assignment.slice,
@@ -91,9 +94,14 @@ def _node(model: InferenceModel, replica: Replica) -> NodeServing:
         updated=replica.updated,
         ready=replica.serving,
         connected=replica.connected,
-        address=_address(model, replica),
+        address=_address(view.model, replica),
         message=(assignment.lost or assignment.blocked or message or _unlimited(replica))[:512],
     )
+
+
+def _ahead(view: View, replica: Replica) -> Seen | None:
+    """How far the prefetch has come that the replica's update waits for; None where none goes on."""
+    return None if not replica.connected or replica.wanted in view.failed else replica.ahead
 
 
 def _unlimited(replica: Replica) -> str:
@@ -160,7 +168,7 @@ def _not_ready(view: View, replica: Replica) -> Finding:
     """The word for what is behind: an update that failed or waits, a fetch, a load."""
     node = replica.assignment.node
     if replica.wanted in view.failed:
-        reverted = f"{view.failed[replica.wanted]}; the last good revision was put back"
+        reverted = f"{view.failed[replica.wanted]}; the last good revision serves"
         return Finding(conditions.READY, "False", "UpdateFailed", reverted)
     if replica.assignment.blocked and (replica.ready or replica.diagnosis.reason == JOINING):
         return Finding(conditions.READY, "False", "UpdateBlocked", f"node {node}: {replica.assignment.blocked}")
@@ -240,21 +248,25 @@ def _last_failure(view: View, ready: Finding, now: datetime) -> Failure | None:
     if ready.status == "True":
         return None
     before = view.model.status.last_failure
+    new = next(_failures(view, now), None)
+    if new is None or (before is not None and before.model_copy(update={"time": now}) == new):
+        return before
+    return new
+
+
+def _failures(view: View, now: datetime) -> Iterator[Failure]:
+    """What has failed: what the update was given up for, then what keeps a connected node from serving or updating."""
     failed = view.decision.failure
     if failed is not None:
-        new = Failure(
-            node=failed.node, revision=failed.revision, reason=failed.reason, message=failed.message[:2048], time=now
-        )
-        return before if before is not None and before.model_copy(update={"time": now}) == new else new
+        yield _failure(failed.node, failed.revision, failed.reason, failed.message, now)
     for replica in view.replicas:
-        seen = replica.diagnosis
+        seen, ahead, node = replica.diagnosis, _ahead(view, replica), replica.assignment.node
         if replica.connected and "False" in {seen.fetched, seen.loaded}:
-            new = Failure(
-                node=replica.assignment.node,
-                revision=replica.deployment.revision if replica.deployment else "",
-                reason=seen.reason,
-                message=seen.message[:2048],
-                time=now,
-            )
-            return before if before is not None and before.model_copy(update={"time": now}) == new else new
-    return before
+            revision = replica.deployment.revision if replica.deployment else ""
+            yield _failure(node, revision, seen.reason, seen.message, now)
+        elif ahead is not None and ahead.reason in REASONS:
+            yield _failure(node, replica.wanted, ahead.reason, ahead.message, now)
+
+
+def _failure(node: str, revision: str, reason: str, message: str, now: datetime) -> Failure:
+    return Failure(node=node, revision=revision, reason=reason, message=message[:2048], time=now)
