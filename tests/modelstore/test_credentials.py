@@ -129,6 +129,7 @@ INCOMPLETE = {
         "make no access to a store",
     ),
     "s3 at what is no URL": ({}, {"AWS_ENDPOINT_URL": "minio:9000"}, SourceUnreachable, "AWS_ENDPOINT_URL must be"),
+    "s3 at no port": ({}, {"AWS_ENDPOINT_URL": "http://minio:port"}, SourceUnreachable, "AWS_ENDPOINT_URL must be"),
 }
 
 

@@ -125,10 +125,14 @@ def test_a_redirect_is_followed(namespace: Namespace, origin: Origin) -> None:
     assert namespace.fetch(onnx(here, b"weights")).ok
 
 
-def test_a_redirect_to_elsewhere_than_the_web_is_refused(namespace: Namespace, origin: Origin) -> None:
-    here = origin.put("/here", Resource(b"", statuses=[302] * 9, headers={"Location": "file:///etc/passwd"}))
+@pytest.mark.parametrize("location", ["file:///etc/passwd", "ftp://models.invalid/m", "http://[", "http://:80/m"])
+def test_a_redirect_to_elsewhere_than_the_web_is_refused(namespace: Namespace, origin: Origin, location: str) -> None:
+    here = origin.put("/here", Resource(b"", statuses=[302] * 9, headers={"Location": location}))
 
-    assert namespace.fetch(onnx(here, b"weights")).reason == "SourceUnreachable"
+    report = namespace.fetch(onnx(here, b"weights"))
+
+    assert report.reason == "SourceUnreachable"
+    assert "redirects to what is" in report.message
     assert namespace.waits == []
 
 

@@ -37,10 +37,11 @@ def uri(client: str, host: str) -> str:
 def test_a_private_authority_is_trusted_where_it_is_named(
     client: str, where: str, authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    secret = {"ca.crt": authority.pem} if where == "Secret" else {}
-    settings = {"ca.crt": authority.pem} if where == "ConfigMap" else {}
+    bundle = f"# Autorité du site\n{authority.pem}"
+    secret = {"ca.crt": bundle} if where == "Secret" else {}
+    settings = {"ca.crt": bundle} if where == "ConfigMap" else {}
     if where == "environment":
-        (tmp_path / "ca.pem").write_text(authority.pem)
+        (tmp_path / "ca.pem").write_text(bundle, encoding="latin-1")
         monkeypatch.setenv("LITTORAL_CA_BUNDLE", str(tmp_path / "ca.pem"))
 
     with store(authority, tmp_path) as server:

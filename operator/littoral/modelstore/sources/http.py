@@ -121,7 +121,10 @@ class HttpSource:
             if not location:
                 return url, response
             response.close()
-            url = urllib.parse.urljoin(url, location)
+            try:
+                url = urllib.parse.urljoin(url, location)
+            except ValueError:
+                raise SourceUnreachable(f"{shown(url)} redirects to what is no URL") from None
         raise SourceUnreachable(f"{shown(self._uri)} cannot be reached: too many redirects")
 
     def _request(self, url: str, headers: dict[str, str]) -> urllib3.BaseHTTPResponse:

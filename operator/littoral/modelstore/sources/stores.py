@@ -161,8 +161,7 @@ class Bucket:
             raise SourceUnreachable(
                 f"{shown(self.uri)}: {key} is not set; the ConfigMap that {SETTINGS_FIELD} names is to hold it"
             ) from None
-        parts = urllib.parse.urlsplit(endpoint)
-        if parts.scheme not in {"http", "https"} or not parts.hostname:
+        if not _is_url(endpoint):
             raise SourceUnreachable(
                 f"{shown(self.uri)}: {' or '.join(kind.settings[kind.endpoint])} must be the http(s) URL of the store"
             )
@@ -209,6 +208,14 @@ class Bucket:
             return clock_wrong(self._endpoint, self._access)
         sentence, retry = _link_trouble(text)
         return SourceUnreachable(f"{what} at {shown(self._endpoint)} cannot be reached: {sentence}", retry=retry)
+
+
+def _is_url(text: str) -> bool:
+    try:
+        parts = urllib.parse.urlsplit(text)
+        return parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 _STATUSES: Final = frozenset(http.HTTPStatus)

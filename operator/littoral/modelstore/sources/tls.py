@@ -44,10 +44,10 @@ def authorities(access: Access) -> str:
     if paths.cafile is None and paths.capath is None:
         import certifi  # noqa: PLC0415 - only where the image brings no certificates of its own
 
-        found.append(Path(certifi.where()).read_text(encoding="ascii", errors="replace"))
+        found.append(Path(certifi.where()).read_text(encoding="ascii", errors="ignore"))
     if bundle := os.environ.get(ENV_CA_BUNDLE):
         try:
-            found.append(_certificates(Path(bundle).read_text(encoding="ascii", errors="replace"), bundle))
+            found.append(_certificates(Path(bundle).read_text(encoding="ascii", errors="ignore"), bundle))
         except OSError as error:
             raise SourceUnreachable(
                 f"the CA certificates in {bundle} ({ENV_CA_BUNDLE}) cannot be read: {error}"
@@ -57,7 +57,9 @@ def authorities(access: Access) -> str:
     return "\n".join(found)
 
 
-def _certificates(pem: str, where: str) -> str:
+def _certificates(text: str, where: str) -> str:
+    # Bundles carry their authorities' names, in any encoding, as comments.
+    pem = text.encode("ascii", "ignore").decode("ascii")
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=pem)
     except (ssl.SSLError, ValueError) as error:
