@@ -87,6 +87,8 @@ EFFECTS: Mapping[str, tuple[str, ...]] = {
     "InferenceModel.variants[].source.uri": (
         "triton/test_pod_template.py::test_a_uri_arrives_as_it_was_written",
         "modelstore/test_sources.py::test_a_file_carried_by_hand_is_a_source",
+        "modelstore/test_objects.py::test_each_store_is_asked_in_its_own_way",
+        "modelstore/test_objects.py::test_a_folder_is_all_below_it",
     ),
     "InferenceModel.variants[].source.sha256": (
         "triton/test_pod_template.py::test_asks_for_the_artifact_by_digest_and_bounded_size",
@@ -95,6 +97,27 @@ EFFECTS: Mapping[str, tuple[str, ...]] = {
     "InferenceModel.variants[].source.size": (
         "triton/test_pod_template.py::test_asks_for_the_artifact_by_digest_and_bounded_size",
         "modelstore/test_fetch.py::test_a_declared_size_is_checked_before_the_body",
+    ),
+    "InferenceModel.variants[].source.secretName": (
+        "modelstore/test_credentials.py::test_what_the_secret_makes_of_a_request",
+        "modelstore/test_credentials.py::test_a_redirect_to_another_host_loses_them",
+        "modelstore/test_objects.py::STORES[s3]",
+    ),
+    "InferenceModel.variants[].source.configMapName": (
+        "modelstore/test_tls.py::test_a_private_authority_is_trusted_where_it_is_named",
+        "modelstore/test_proxies.py::test_a_source_is_read_through_its_proxy",
+        "modelstore/test_objects.py::test_each_store_is_asked_in_its_own_way",
+    ),
+    "InferenceModel.variants[].source.layout": (
+        "modelstore/test_layout.py::test_a_whole_repository_becomes_a_model_for_each_folder",
+        "triton/test_pod_template.py::test_a_whole_repository_is_loaded_whole",
+        "triton/test_revision.py::DECIDES[layout]",
+    ),
+    "InferenceModel.variants[].source.signature.uri": (
+        "modelstore/test_signature.py::test_what_a_trusted_key_signed",
+        "modelstore/test_signature.py::test_what_was_changed_after_it_was_signed_is_never_served",
+        "triton/test_pod_template.py::test_asks_for_all_that_the_source_says",
+        "contract/test_signature.py::test_no_unsigned_variant_is_admitted_and_signed_ones_serve",
     ),
     "InferenceModel.variants[].slice.memory": (
         "placement/test_placing.py::test_takes_the_first_variant_that_the_device_can_serve_and_says_so",
