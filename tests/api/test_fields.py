@@ -99,11 +99,13 @@ EFFECTS: Mapping[str, tuple[str, ...]] = {
         "modelstore/test_fetch.py::test_a_declared_size_is_checked_before_the_body",
     ),
     "InferenceModel.variants[].source.secretName": (
+        "triton/test_pod_template.py::test_is_mounted_where_the_fetch_container_looks_for_it",
         "modelstore/test_credentials.py::test_what_the_secret_makes_of_a_request",
         "modelstore/test_credentials.py::test_a_redirect_to_another_host_loses_them",
         "modelstore/test_objects.py::STORES[s3]",
     ),
     "InferenceModel.variants[].source.configMapName": (
+        "triton/test_pod_template.py::test_is_mounted_where_the_fetch_container_looks_for_it",
         "modelstore/test_tls.py::test_a_private_authority_is_trusted_where_it_is_named",
         "modelstore/test_proxies.py::test_a_source_is_read_through_its_proxy",
         "modelstore/test_objects.py::test_each_store_is_asked_in_its_own_way",

@@ -111,6 +111,17 @@ def test_serving_outlives_others_under_pressure_and_preempts_nobody() -> None:
     assert priority["preemptionPolicy"] == "Never"
 
 
+def test_signatures_are_required_where_a_namespace_says_so_and_nowhere_else() -> None:
+    policy, binding = documents("policy-signatures.yaml")
+
+    assert binding["spec"]["policyName"] == policy["metadata"]["name"]
+    selected = binding["spec"]["matchResources"]["namespaceSelector"]
+    assert selected == {"matchLabels": {group.LABEL_REQUIRE_SIGNATURE: "true"}}
+    assert group.LABEL_REQUIRE_SIGNATURE in policy["spec"]["validations"][0]["messageExpression"]
+    (rule,) = policy["spec"]["matchConstraints"]["resourceRules"]
+    assert rule["resources"] == ["inferencemodels"], "neither status nor scale is judged"
+
+
 def test_builds_with_the_crds() -> None:
     kubectl = shutil.which("kubectl")
     if kubectl is None:
@@ -122,4 +133,5 @@ def test_builds_with_the_crds() -> None:
         assert ("CustomResourceDefinition", f"{plural}.littoral.dev") in kinds
     assert ("ServiceAccount", group.SERVICE_ACCOUNT) in kinds
     assert ("PriorityClass", group.PRIORITY_CLASS) in kinds
+    assert ("ValidatingAdmissionPolicy", "littoral-require-signature") in kinds
     assert not built.stderr
