@@ -7,6 +7,7 @@ import socket
 import struct
 import tarfile
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -33,6 +34,8 @@ class Resource:
     headers: dict[str, str] = field(default_factory=dict)
     stall: int | None = None
     """Bytes of body after which the answer waits for Origin.resume, having set Origin.stalled."""
+    pace: float = 0.0
+    """Seconds between two pieces of 64 KiB: a slow link."""
     then: "Resource | None" = None
     """What the path answers from the second request on."""
 
@@ -98,6 +101,11 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.server.stalled.set()
             self.server.resume.wait(60)
         cut = resource.cuts.pop(0) if resource.cuts else None
+        if resource.pace:
+            for at in range(0, len(body), 1 << 16):
+                self.wfile.write(body[at : at + (1 << 16)])
+                time.sleep(resource.pace)
+            return
         self.wfile.write(body[:cut])
         if cut is not None:
             self.wfile.flush()

@@ -60,6 +60,16 @@ def test_a_source_that_says_nothing_is_read_again_after_a_pause(
     assert namespace.fetch(model).ok == read, "a time in the future is of a clock that was wrong"
 
 
+def test_a_file_that_was_carried_anew_is_read_at_once(namespace: Namespace) -> None:
+    model = onnx("file:///import/m", GOOD)
+    namespace.import_file("m", BAD)
+    assert namespace.fetch(model).reason == "DigestMismatch"
+
+    namespace.import_file("m", GOOD)
+
+    assert namespace.fetch(model).ok
+
+
 def test_a_source_that_is_gone_meanwhile_is_still_refused(namespace: Namespace, origin: Origin) -> None:
     model = onnx(origin.put("/m", Resource(BAD)), GOOD)
     namespace.fetch(model)

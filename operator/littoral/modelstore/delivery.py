@@ -45,6 +45,7 @@ def deliver(
             return _fitting(model, artifact), False
         cache.sweep()
         _repeat_refusal(model, origin, cache)
+        _log.info("%s: fetching %s%s", model.name, shown(model.uri), _expected(model))
         fetching = _Fetching(model, origin, cache, collector or Collector(cache), patience)
         for left in reversed(range(ROUNDS)):
             with contextlib.suppress(_BeginAnew):
@@ -105,6 +106,10 @@ class _Fetching:
             self._model.uri, self._model.sha256, message=message, got=got, size=size, validator=validator
         )
         _log.warning("it is not downloaded again for %.0f s, unless the source changes", refusal.pause())
+
+
+def _expected(model: ModelRequest) -> str:
+    return "" if model.size is None else f", at most {model.size / 2**20:.1f} MiB"
 
 
 def _fitting(model: ModelRequest, artifact: Artifact) -> Artifact:

@@ -161,7 +161,9 @@ def _explained(error: OSError, parts: tuple[str, ...], what: str) -> FetchError:
 
 
 def _stream(descriptor: int, offset: int, name: str) -> Stream:
-    return Stream(_chunks(descriptor, offset, name), os.fstat(descriptor).st_size)
+    status = os.fstat(descriptor)
+    # A file that was put in the place of a wrong one is another one, whatever its size and its time of change say.
+    return Stream(_chunks(descriptor, offset, name), status.st_size, f"{status.st_ino}.{status.st_ctime_ns}")
 
 
 def _chunks(descriptor: int, offset: int, name: str) -> Generator[bytes, None, None]:
