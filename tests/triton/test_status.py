@@ -10,8 +10,9 @@ from littoral.api import conditions
 from littoral.api.conditions import Finding
 from littoral.api.gpuslice import Allocation, GPUSliceSpec
 from littoral.api.inferencemodel import MAX_NODES_LISTED, Failure, InferenceModel
-from littoral.api.workload import ContainerFacts, DeploymentFacts, PodFacts
+from littoral.api.workload import ContainerFacts, DeploymentFacts, JobFacts, PodFacts
 from littoral.placement.results import Assignment, ModelPlan
+from littoral.triton.prefetch import Prefetch
 from littoral.triton.replica import Replica
 from littoral.triton.rollout import Decision, Failed
 from littoral.triton.status import Problem, View, status
@@ -262,3 +263,38 @@ def test_offline_nodes_are_named_and_counted() -> None:
     )
     assert connected.message == "7 of 8 offline: n0, n1, n2, n3, n4 and others; nothing of them is touched"
     assert (found.offline_replicas, found.ready_replicas) == (7, 1)
+
+
+UNREACHABLE = ContainerFacts(
+    exit_code=1, termination_message='{"outcome":"failed","reason":"SourceUnreachable","message":"nobody answers"}'
+)
+
+
+def prefetching(fetch: ContainerFacts, **changes: Any) -> Replica:
+    """A node that answers at A, to which B is being brought."""
+    pod = PodFacts("line", "j", "", "a", "", "B", "Pending", False, fetch, ContainerFacts(), None, prefetch="s-a")
+    ahead = Prefetch((JobFacts("line", "j", "", "s-a", "B"),), (pod,), size=2**31)
+    return replace(replica("a", wanted="B"), prefetch=ahead, **changes)
+
+
+def test_a_node_says_what_its_update_waits_for() -> None:
+    running = ContainerFacts(running=True, started=THEN)
+    (node,) = status(view(prefetching(running)), NOW).nodes
+    assert node.message == "fetching revision B (2Gi) since 2026-01-01T00:00:00Z by the node's clock"
+    for silent in (view(prefetching(running), failed={"B": "no"}), view(prefetching(running, connected=False))):
+        (node,) = status(silent, NOW).nodes
+        assert node.message == "", "nothing of it goes on"
+
+
+def test_a_prefetch_that_waits_for_its_source_is_the_last_failure() -> None:
+    found = status(view(prefetching(UNREACHABLE)), NOW).last_failure
+    message = "prefetch: SourceUnreachable: nobody answers"
+    assert found == Failure(node="a", revision="B", reason="SourceUnreachable", message=message, time=NOW)
+    assert status(view(prefetching(ContainerFacts(running=True))), NOW).last_failure is None
+
+
+def test_a_first_fetch_says_since_when_and_how_much() -> None:
+    fetching = replace(replica("a", ready=False, fetch=ContainerFacts(running=True, started=THEN)), size=180 * 2**20)
+    ready = conditions.find(status(view(fetching), NOW).conditions, "Ready")
+    assert ready is not None
+    assert ready.message == "node a: fetching the model (180Mi) since 2026-01-01T00:00:00Z by the node's clock"

@@ -301,7 +301,13 @@ class InferenceModelSpec(ApiModel):
     replicas: Annotated[int, Field(ge=0, le=10000, description="How many, under placement.mode Replicas.")] = 1
     placement: Annotated[Placement, Field(description="Where replicas may go.")] = Placement()
     serving: Annotated[Serving, Field(description="How it is served.")] = Serving()
-    paused: Annotated[bool, Field(description="An update starts no further node while true.")] = False
+    paused: Annotated[
+        bool,
+        Field(
+            description="An update starts no further node while true. What it brings is prefetched meanwhile, so that "
+            "little is left to do afterwards."
+        ),
+    ] = False
 
     def request(self, variant: Variant) -> SliceRequest:
         """What a replica of this variant needs: the variant's fields over the spec's over the defaults (0, None)."""
