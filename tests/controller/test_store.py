@@ -13,7 +13,7 @@ from littoral.api.gpuslice import GPUSlice
 from littoral.controller import kinds
 from littoral.controller.kinds import KINDS, Kind
 from littoral.controller.store import Store
-from littoral.controller.work import PLAN, Refused, Work
+from littoral.controller.work import CLEANING, PLAN, Refused, Work
 
 KEY = ("line", "s1")
 MODEL = Work("Model", "line", "plate")
@@ -252,7 +252,7 @@ CASES: dict[str, tuple[list[tuple[Any, Any]], Any, Any, set[Work]]] = {
         [(kinds.MODELS, model(2))],
         kinds.NAMESPACES,
         body("line", 5, namespace=""),
-        {PLAN, Work("Namespace", "", "line"), MODEL},
+        {PLAN, Work("Namespace", "", "line"), MODEL, CLEANING},
     ),
     "a pod that the scheduler refuses": ([*BOUND, (kinds.PODS, pod(2))], kinds.PODS, refused(5), {MODEL, EDGE}),
     "a pod that it refuses no longer": ([*BOUND, (kinds.PODS, refused(2))], kinds.PODS, pod(5), {MODEL, EDGE}),

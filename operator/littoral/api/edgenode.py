@@ -23,6 +23,9 @@ from littoral.api.base import (
 )
 
 SharingMode = Literal["whole", "runtime", "counted", "time-slicing", "mps", "hami", "vnpu", "share-dev-count"]
+MAX_CACHES: Final = 512
+"""Namespaces with a model cache on one machine: several times the pods that a kubelet takes."""
+UID_PATTERN: Final = "^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
 Version = Annotated[str, Field(min_length=1, max_length=32, pattern=r"^[0-9][0-9A-Za-z.+-]*$")]
 
 
@@ -192,8 +195,11 @@ class Exclusion(ApiModel):
 class NamespaceCache(ApiModel):
     """A namespace that may have a model cache on the machine: noted before its first pod there."""
 
-    uid: Annotated[str, Field(max_length=36, description="The namespace's UID, which names the cache's folder.")]
-    namespace: Annotated[str, Field(max_length=63, description="The namespace's name.")] = ""
+    uid: Annotated[
+        str,
+        Field(max_length=36, pattern=UID_PATTERN, description="The namespace's UID, which names the cache's folder."),
+    ]
+    namespace: Annotated[str, Field(min_length=1, max_length=63, description="The namespace's name.")]
 
 
 class EdgeNodeStatus(ApiModel):
@@ -216,7 +222,7 @@ class EdgeNodeStatus(ApiModel):
     caches: Annotated[
         tuple[NamespaceCache, ...],
         Field(
-            max_length=512,
+            max_length=MAX_CACHES,
             description="Namespaces with a model cache on the machine; that of one that is gone is removed.",
         ),
     ] = ()

@@ -148,6 +148,7 @@ def status(
         free=f"{short_mib(sum(d.free for d in shown))}/{short_mib(sum(d.device.total_memory for d in shown))}",
         devices=tuple(_device(load) for load in plan.devices),
         exclusions=tuple(excluded),
+        caches=edge.status.caches,  # written elsewhere (caches.py), and never from here
     )
 
 

@@ -15,7 +15,9 @@ from typing import Any, Final
 
 from littoral.api import group
 from littoral.controller import transport
+from littoral.controller.caches import Caches
 from littoral.controller.catalogue import CatalogueInForce
+from littoral.controller.cleaning import Cleaning
 from littoral.controller.client import Client, Resource
 from littoral.controller.edgenode import EdgeNodes
 from littoral.controller.election import Election
@@ -146,9 +148,10 @@ def _reconciler(
     writer = Writer(client, store, lambda work: enqueue_all(queue, work, Priority.HIGH))
     slices = Slices(store, writer)
     storage = Storage(store, writer)
+    caches = Caches(store, writer)
     catalogue = CatalogueInForce(store, events)
     revisions = Revisions(store, writer, catalogue=catalogue, fetch_image=settings.fetch_image)
-    servers = Servers(store, writer, slices=slices, storage=storage, revisions=revisions)
+    servers = Servers(store, writer, slices=slices, storage=storage, caches=caches, revisions=revisions)
     return Reconciler(
         store,
         queue,
@@ -157,6 +160,15 @@ def _reconciler(
         groups=Groups(store, writer, servers, events),
         nodes=EdgeNodes(store, queue, writer, catalogue=catalogue, refusal_grace=settings.refusal_grace),
         storage=storage,
+        cleaning=Cleaning(
+            store,
+            writer,
+            caches=caches,
+            storage=storage,
+            events=events,
+            namespace=settings.namespace,
+            image=settings.fetch_image,
+        ),
         reservations=Reservations(store, writer, slices),
         snapshots=Snapshots(store, catalogue),
         events=events,

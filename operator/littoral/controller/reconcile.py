@@ -8,6 +8,7 @@
         EdgeNode:  gather   -> status                                   |
         Slice:     a user's reservation: bind   -> status               |
         Namespace: volume and claim                                     |
+        Cleaning:  model caches of namespaces that are gone             |  (cleaning.py)
 
 Level-triggered: a key says what to look at, never what happened. Placement is done for all models at once, under the
 one key PLAN, on an immutable snapshot; what it decides is a value that the models' visits carry out. The first change
@@ -24,6 +25,7 @@ from littoral.api import conditions
 from littoral.api.conditions import READY, STALLED, Finding, find
 from littoral.api.inferencemodel import InferenceModel, InferenceModelStatus
 from littoral.controller import kinds
+from littoral.controller.cleaning import Cleaning
 from littoral.controller.edgenode import EdgeNodes
 from littoral.controller.groups import Groups
 from littoral.controller.kinds import Key
@@ -72,6 +74,7 @@ class Reconciler:
         groups: Groups,
         nodes: EdgeNodes,
         storage: Storage,
+        cleaning: Cleaning,
         reservations: Reservations,
         snapshots: Snapshots,
         events: EventRecorder,
@@ -83,6 +86,7 @@ class Reconciler:
         self._groups = groups
         self._nodes = nodes
         self._storage = storage
+        self._cleaning = cleaning
         self._reservations = reservations
         self._snapshots = snapshots
         self._planner = Planner()
@@ -114,6 +118,8 @@ class Reconciler:
                         self._queue.add(Work("Model", *model), Priority.HIGH)
             case "Namespace":
                 await self._storage.reconcile(work.name)
+            case "Cleaning":
+                return await self._cleaning.reconcile()
         return None
 
     # Placement

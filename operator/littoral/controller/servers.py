@@ -13,6 +13,7 @@ from typing import Any
 
 from littoral.api.inferencemodel import MAX_FAILED, InferenceModel
 from littoral.controller import kinds
+from littoral.controller.caches import Caches, TooManyCachesError
 from littoral.controller.errors import Forbidden, Invalid
 from littoral.controller.kinds import Child, LiveDeployment
 from littoral.controller.namespace import Storage
@@ -55,11 +56,14 @@ class Outcome:
 class Servers:
     """Makes the slices, revisions and Deployments of a tenant what they should be."""
 
-    def __init__(self, store: Store, writer: Writer, *, slices: Slices, storage: Storage, revisions: Revisions) -> None:
+    def __init__(
+        self, store: Store, writer: Writer, *, slices: Slices, storage: Storage, caches: Caches, revisions: Revisions
+    ) -> None:
         self._store = store
         self._writer = writer
         self._slices = slices
         self._storage = storage
+        self._caches = caches
         self._revisions = revisions
         self._prefetches = Prefetches(store, writer)
 
@@ -78,6 +82,8 @@ class Servers:
             refused.extend(await self._revisions.freeze(tenant, here))
 
         errors += await side_by_side(freeze(), *(self._slices.bound(owner, a) for a in mine))
+        # Here or nowhere: what a namespace leaves on a node is found again by this note alone.
+        errors += await side_by_side(*(self._caches.note(owner.namespace, a.node) for a in here))
         frozen = self._revisions.frozen(tenant)
         replicas = self._replicas(tenant, plan, frozen)
         decision = self._decide(tenant, replicas, frozen)
@@ -196,6 +202,8 @@ class Servers:
             return
         if isinstance(live, Child) and live.metadata.deletion_timestamp is not None:
             return  # made again when it is gone
+        if live is None and not self._caches.noted(owner.namespace, allocation.node):
+            return  # its EdgeNode, which wakes this visit, is yet to be made, or the write of the note has failed
         # A slice that a user wrote outlives the model; the Deployment must not.
         owners = [dict(reference) for reference in owner.references] if key[1] == tenant.reserved else None
         await self._writer.ensure(
@@ -273,6 +281,8 @@ def _sorted_out(errors: list[BaseException]) -> tuple[Problem | None, BaseExcept
             problem = problem or Problem(error.reason, str(error), terminal=True)
         elif isinstance(error, NameConflictError):
             problem = problem or Problem("NameConflict", str(error))
+        elif isinstance(error, TooManyCachesError):
+            problem = problem or Problem("TooManyCaches", str(error))
         elif isinstance(error, Forbidden | Invalid) and not error.namespace_terminating:
             problem = problem or Problem("Refused", f"the API server refused a write: {error}"[:1024])
     mendable = [error for error in errors if not isinstance(error, Unservable)]

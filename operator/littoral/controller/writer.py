@@ -108,6 +108,15 @@ class Writer:
         self.seen(resource, answer)
         return answer
 
+    async def read(self, resource: Resource, key: Key) -> Json | None:
+        """The object as it is at this moment, which the store then knows as well; None where there is none."""
+        try:
+            answer = await self._client.get(resource, key[0] or None, key[1])
+        except NotFound:
+            return None
+        self.seen(resource, answer)
+        return answer
+
     async def delete(self, resource: Resource, key: Key, *, uid: str, version: str | None = None) -> None:
         """Delete what has this uid; what is gone already is as good."""
         try:

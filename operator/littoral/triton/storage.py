@@ -4,6 +4,9 @@ A pod may not mount a hostPath under Pod Security level `baseline`, but it may m
 model has one PersistentVolume over a hostPath, bound beforehand to the one claim that its pods name; each pod sees the
 folder of its own node. The folder is named by the namespace's UID: a namespace that is made anew, under the same name
 and perhaps by others, finds nothing of the former one.
+
+The operator's namespace has one more such pair, over the folder that holds the others: by it cleaning Jobs reach the
+folders of namespaces that are gone. config/policy-volumes.yaml refuses the operator's account every other volume.
 """
 
 from typing import Any, Final
@@ -23,11 +26,31 @@ def volume_name(namespace_uid: str) -> str:
 
 def persistent_volume(namespace: str, namespace_uid: str) -> dict[str, Any]:
     """The namespace's volume, bound beforehand to its claim. It goes with the namespace; the folders on nodes stay."""
+    path = f"{group.CACHE_ROOTS}/{namespace_uid}"
+    return _volume(volume_name(namespace_uid), path, namespace, namespace_uid, group.CACHE_CLAIM)
+
+
+def claim(namespace: str, namespace_uid: str) -> dict[str, Any]:
+    """The namespace's claim on its volume; shared by its models, so none of them owns it."""
+    return _claim(namespace, group.CACHE_CLAIM, volume_name(namespace_uid))
+
+
+def cleanup_volume(namespace: str, namespace_uid: str) -> dict[str, Any]:
+    """The operator's volume over the folders of all namespaces; `namespace` is the operator's own."""
+    return _volume(group.CLEANUP_CLAIM, group.CACHE_ROOTS, namespace, namespace_uid, group.CLEANUP_CLAIM)
+
+
+def cleanup_claim(namespace: str) -> dict[str, Any]:
+    """The claim on it that cleaning Jobs name."""
+    return _claim(namespace, group.CLEANUP_CLAIM, group.CLEANUP_CLAIM)
+
+
+def _volume(name: str, path: str, namespace: str, namespace_uid: str, claim_name: str) -> dict[str, Any]:
     return {
         "apiVersion": "v1",
         "kind": "PersistentVolume",
         "metadata": {
-            "name": volume_name(namespace_uid),
+            "name": name,
             "labels": dict(_LABELS),
             "ownerReferences": [
                 {
@@ -46,30 +69,26 @@ def persistent_volume(namespace: str, namespace_uid: str) -> dict[str, Any]:
             "persistentVolumeReclaimPolicy": "Retain",
             # Empty, not absent: absent is the cluster's default class, which would provision a disk.
             "storageClassName": "",
-            "hostPath": {
-                "path": f"{group.CACHE_HOST_PATH}/namespaces/{namespace_uid}",
-                "type": "DirectoryOrCreate",
-            },
+            "hostPath": {"path": path, "type": "DirectoryOrCreate"},
             "claimRef": {
                 "apiVersion": "v1",
                 "kind": "PersistentVolumeClaim",
                 "namespace": namespace,
-                "name": group.CACHE_CLAIM,
+                "name": claim_name,
             },
         },
     }
 
 
-def claim(namespace: str, namespace_uid: str) -> dict[str, Any]:
-    """The namespace's claim on its volume; shared by its models, so none of them owns it."""
+def _claim(namespace: str, name: str, volume: str) -> dict[str, Any]:
     return {
         "apiVersion": "v1",
         "kind": "PersistentVolumeClaim",
-        "metadata": {"name": group.CACHE_CLAIM, "namespace": namespace, "labels": dict(_LABELS)},
+        "metadata": {"name": name, "namespace": namespace, "labels": dict(_LABELS)},
         "spec": {
             "accessModes": list(_ACCESS_MODES),
             "storageClassName": "",
-            "volumeName": volume_name(namespace_uid),
+            "volumeName": volume,
             "resources": {"requests": {"storage": _CAPACITY}},
         },
     }
