@@ -66,9 +66,9 @@ def destroy(name: str, root: Path = ROOT) -> list[str]:
 def processes(tree: Path) -> set[int]:
     """The pids in a tree, at any depth."""
     found: set[int] = set()
-    for path in [tree, *(path for path in tree.rglob("*") if path.is_dir())]:
+    for folder, _, _ in os.walk(tree):  # which passes over what vanishes meanwhile
         try:
-            found.update(int(line) for line in (path / "cgroup.procs").read_text(encoding="ascii").split())
+            found.update(int(line) for line in Path(folder, "cgroup.procs").read_text(encoding="ascii").split())
         except OSError:  # removed under our eyes, or (version 2) a threaded one whose parent lists its processes
             continue
     return found

@@ -129,6 +129,8 @@ def unplug(plan: Plan, node: str, index: int) -> None:
     """Take a node's namespace and its cable away, with all that was in it: a machine without power. Undoes `plug`."""
     ip("-n", plan.switch, "route", "delete", str(plan.pods(index)))
     ip("-n", plan.switch, "link", "delete", _port(index))
+    # When it is back its card has another hardware address, and no announcement tells the router.
+    ip("-n", plan.switch, "neighbour", "flush", "to", plan.node_address(index))
     ip("netns", "delete", plan.namespace(node))
 
 
