@@ -8,6 +8,7 @@ from littoral.cli.digest import digest
 from littoral.cli.explain import explain
 from littoral.cli.node import node
 from littoral.cli.plan import plan
+from littoral.cli.prefetch import prefetch
 from littoral.cli.rollout import rollout
 from littoral.cli.run import run
 from littoral.telemetry.metrics import package_version
@@ -24,6 +25,7 @@ main.add_command(plan)
 main.add_command(explain)
 main.add_command(catalogue)
 main.add_command(node)
+main.add_command(prefetch)
 main.add_command(digest)
 main.add_command(rollout)
 main.add_command(crds)
