@@ -69,6 +69,18 @@ def test_the_pods_name_the_claim(claim: Json) -> None:
     assert {"claimName": claim["metadata"]["name"]} in [volume.get("persistentVolumeClaim") for volume in volumes]
 
 
+def test_the_operators_pair_is_over_all_folders_and_bound_as_the_others_are() -> None:
+    volume, claim = storage.cleanup_volume("littoral-system", UID), storage.cleanup_claim("littoral-system")
+    reference = volume["spec"]["claimRef"]
+
+    assert volume["spec"]["hostPath"] == {"path": group.CACHE_ROOTS, "type": "DirectoryOrCreate"}
+    assert storage.persistent_volume("line", UID)["spec"]["hostPath"]["path"] == f"{group.CACHE_ROOTS}/{UID}"
+    assert (reference["namespace"], reference["name"]) == ("littoral-system", claim["metadata"]["name"])
+    assert claim["spec"]["volumeName"] == volume["metadata"]["name"]
+    assert volume["spec"]["storageClassName"] == claim["spec"]["storageClassName"] == ""
+    assert [owner["name"] for owner in volume["metadata"]["ownerReferences"]] == ["littoral-system"]
+
+
 def test_both_are_marked_as_ours_and_plain_json(volume: Json, claim: Json) -> None:
     for manifest in (volume, claim):
         assert manifest["metadata"]["labels"][group.LABEL_MANAGED_BY] == group.MANAGER

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from littoral.api import group
 from littoral.api.base import Metadata
+from littoral.modelstore.clean import REFUSED
 from littoral.triton import metadata
 from littoral.triton.pod_template import UNPRIVILEGED
 
@@ -22,6 +23,13 @@ LIMIT_SECONDS: Final = 3600
 """A pod that finds no place, or whose node went offline, does not hold up a later try for ever."""
 _TRIES: Final = 4
 """Pods of one Job, each after a longer pause than the one before; they stay with the Job, for their logs."""
+
+_CONTAINER: Final = "clean"
+_HOPELESS: Final = {
+    "action": "FailJob",
+    "onExitCodes": {"containerName": _CONTAINER, "operator": "In", "values": [REFUSED]},
+}
+"""What no further try would change."""
 
 
 def name(node: str, namespace_uid: str) -> str:
@@ -48,6 +56,7 @@ def build(edge: Metadata, namespace_uid: str, *, namespace: str, image: str) -> 
         "spec": {
             "activeDeadlineSeconds": LIMIT_SECONDS,
             "backoffLimit": _TRIES - 1,
+            "podFailurePolicy": {"rules": [_HOPELESS]},
             "template": {"metadata": {"labels": labels}, "spec": _pod(edge.name, namespace_uid, image)},
         },
     }
@@ -56,7 +65,7 @@ def build(edge: Metadata, namespace_uid: str, *, namespace: str, image: str) -> 
 def _pod(node: str, namespace_uid: str, image: str) -> dict[str, Any]:
     here = {"matchFields": [{"key": "metadata.name", "operator": "In", "values": [node]}]}
     container = {
-        "name": "clean",
+        "name": _CONTAINER,
         "image": image,
         "imagePullPolicy": "IfNotPresent",
         "command": ["python3", "-m", "littoral.modelstore.clean", namespace_uid],
