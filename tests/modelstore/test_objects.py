@@ -15,7 +15,6 @@ from tests.modelstore.test_credentials import content, opened
 
 from littoral.modelstore.access import Access
 from littoral.modelstore.errors import (
-    ArchiveUnsafe,
     FetchError,
     NodeClockWrong,
     SourceForbidden,
@@ -25,7 +24,7 @@ from littoral.modelstore.errors import (
 from littoral.modelstore.sources import CHUNK, Collection, Member, SourceChanged, source_for
 from littoral.modelstore.transfer import Download, Patience
 
-WEIGHTS = bytes(range(256)) * (3 * CHUNK // 256)
+WEIGHTS = bytes(range(256)) * (12 * CHUNK // 256)
 SIZE = len(WEIGHTS)
 
 
@@ -44,7 +43,7 @@ def test_an_object_is_read_with_its_size_and_version() -> None:
             chunks = list(stream.chunks)
 
     assert b"".join(chunks) == WEIGHTS
-    assert max(map(len, chunks)) < 2 * CHUNK
+    assert max(map(len, chunks)) < SIZE
     assert stream.total == SIZE
     assert (stream.validator or "").startswith('"')
 
@@ -120,6 +119,33 @@ def test_what_follows_the_last_byte_is_nothing() -> None:
         assert content("s3://models/m", at(server), offset=SIZE) == b""
         with pytest.raises(SourceChanged):
             source.open(SIZE + 1)
+
+
+READER = """
+import re, sys
+from pathlib import Path
+from littoral.modelstore.access import Access
+from littoral.modelstore.sources import source_for
+from littoral.modelstore.transfer import Download
+source = source_for("s3://models/m", Path(), Access({}, {"AWS_ENDPOINT_URL": sys.argv[1]}))
+download = Download(source, what="m")
+download.finish()
+print(download.received, re.search(r"VmHWM:\\s*(\\d+) kB", Path("/proc/self/status").read_text())[1])
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="VmHWM is Linux's")
+def test_a_large_object_takes_little_memory() -> None:
+    """The loopback server is faster than the reader hashes, so whatever is read ahead would be seen."""
+    body = bytes(256 << 20)
+    with serving(lambda _: Answer(200, body, DATED)) as server:
+        ran = subprocess.run(
+            [sys.executable, "-c", READER, server.url], env={}, capture_output=True, text=True, check=True, timeout=120
+        )
+
+    size, peak = map(int, ran.stdout.split())
+    assert size == len(body)
+    assert peak << 10 < 64 << 20
 
 
 STORES: dict[str, tuple[str, dict[str, str], dict[str, str], str, str]] = {
@@ -263,15 +289,20 @@ MARKERS = {"d/": b"", "d/1/": b"", "d/empty/": b""}
 
 
 @pytest.mark.parametrize("page", [1, 2, 1000])
-@pytest.mark.parametrize("scheme", ["s3"])
-def test_a_folder_is_all_below_it(scheme: str, page: int) -> None:
+def test_a_folder_is_all_below_it(page: int) -> None:
     with serving(Objects(FOLDER | MARKERS, page=page)) as server:
-        found = members(f"{scheme}://models/d/", at(server))
+        found = members("s3://models/d/", at(server))
         read = {member.path: b"".join(member.source.open(0).chunks) for member in found}
 
     expected = {key.removeprefix("d/"): body for key, body in FOLDER.items() if key.startswith("d/")}
     assert read == expected
     assert [(member.path, member.size) for member in found] == [(key, len(expected[key])) for key in sorted(expected)]
+
+
+def test_a_file_where_a_folder_is_stays_a_member() -> None:
+    """Left out, it would be missing from what is hashed."""
+    with serving(Objects({"d/1": b"", "d/1/x": b"1"})) as server:
+        assert [member.path for member in members("s3://models/d/", at(server))] == ["1", "1/x"]
 
 
 def test_the_digest_of_a_folder_is_not_the_stores_to_promise() -> None:
@@ -290,8 +321,7 @@ UNFIT: dict[str, tuple[dict[str, bytes], type[FetchError], str]] = {
     "only an empty folder": ({"d/": b"", "d/e/": b""}, SourceUnreachable, "holds no object"),
     "a way out": ({"d/../x": b"1"}, UnsupportedSource, "holds an object whose key is no path"),
     "an empty part": ({"d//x": b"1"}, UnsupportedSource, "holds an object whose key is no path"),
-    "a path too long": ({f"d/{'x' * 300}": b"1"}, ArchiveUnsafe, "has a path too long"),
-    "too many": ({f"d/{n}": b"1" for n in range(10_001)}, ArchiveUnsafe, "more than 10000 objects"),
+    "too many": ({f"d/{n}": b"1" for n in range(10_001)}, UnsupportedSource, "more than 10000 objects"),
 }
 
 

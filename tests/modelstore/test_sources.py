@@ -8,6 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.modelstore.conftest import Namespace, Origin, Resource, onnx
+from tests.modelstore.servers import Answer, serving
+from tests.modelstore.test_credentials import opened
 
 from littoral.modelstore.errors import FetchError, UnsupportedSource
 from littoral.modelstore.sources import shown, source_for
@@ -157,3 +159,16 @@ def test_proxies_come_from_the_environment(
     monkeypatch.setenv("no_proxy", "models.invalid")
     report = namespace.fetch(onnx("http://models.invalid/m", b"others"))
     assert "cannot be resolved" in report.message
+
+
+def test_a_range_is_asked_for_of_the_version_that_was_begun() -> None:
+    with serving(lambda _: Answer(body=b"weights", headers={"ETag": '"7"'})) as server:
+        source = opened(f"{server.url}/m")
+        stream = source.open(0)
+        stream.chunks.close()
+        source.open(5).chunks.close()
+
+    first, second = (request.headers for request in server.seen)
+    assert "range" not in first
+    assert (second["range"], second["if-range"]) == ("bytes=5-", '"7"')
+    assert (stream.total, stream.validator) == (7, '"7"')

@@ -13,10 +13,10 @@ import obstore
 from obstore.exceptions import BaseError, PreconditionError
 
 from littoral.modelstore.access import NO_ACCESS, Access
-from littoral.modelstore.errors import ArchiveUnsafe, SourceUnreachable, UnsupportedSource
+from littoral.modelstore.errors import SourceUnreachable, UnsupportedSource
 from littoral.modelstore.sources import CHUNK, Member, Origin, SourceChanged, Stream, shown
 from littoral.modelstore.sources.stores import Bucket
-from littoral.modelstore.tree import MAX_MEMBERS, safe_parts
+from littoral.modelstore.tree import MAX_MEMBERS
 
 if TYPE_CHECKING:
     from obstore import GetOptions, GetResult
@@ -112,16 +112,12 @@ class ObjectFolder:
     def members(self) -> tuple[Member, ...]:
         """Return the objects, sorted by path.
 
-        Raises SourceUnreachable, SourceForbidden, NodeClockWrong; UnsupportedSource and ArchiveUnsafe for what cannot
-        be a folder of files.
+        Raises SourceUnreachable, SourceForbidden, NodeClockWrong, UnsupportedSource.
         """
-        sizes = self._sizes()
-        folders = {path.rpartition("/")[0] for path in sizes}
-        folders |= {"/".join(path.split("/")[:depth]) for path in sizes for depth in range(1, path.count("/"))}
         found = [
             Member(path, ObjectSource(self._bucket, self._key(path)), size)
-            for path, size in sorted(sizes.items())
-            if size or not (path in folders or self._is_marker(path))
+            for path, size in sorted(self._sizes().items())
+            if size or not self._is_marker(path)
         ]
         if not found:
             raise SourceUnreachable(f"{shown(self._bucket.uri)} holds no object")
@@ -132,15 +128,13 @@ class ObjectFolder:
         sizes: dict[str, int] = {}
         what = shown(self._bucket.uri)
         try:
-            # Pages of the store's own size; the count is bounded below whatever comes.
             for page in obstore.list(self._bucket.store(), self._prefix or None, chunk_size=1000):
                 for meta in page:
-                    path = meta["path"].removeprefix(self._prefix).removeprefix("/")
-                    if path:
-                        safe_parts(path, path)
+                    if path := meta["path"].removeprefix(self._prefix).removeprefix("/"):
                         sizes[path] = meta["size"]
+                # Here and not after the last page: a bucket may hold millions.
                 if len(sizes) > MAX_MEMBERS:
-                    raise ArchiveUnsafe(f"{what} holds more than {MAX_MEMBERS} objects")
+                    raise UnsupportedSource(f"{what} holds more than {MAX_MEMBERS} objects; pack them as a tar archive")
         except (BaseError, OSError) as error:
             if "InvalidPath" in type(error).__name__ or "InvalidPath" in str(error):
                 raise UnsupportedSource(
