@@ -71,6 +71,14 @@ def test_progress_renews_patience(namespace: Namespace, origin: Origin) -> None:
     assert set(namespace.waits) == {0.5}
 
 
+def test_a_link_that_is_cut_every_second_still_gets_on(namespace: Namespace, origin: Origin) -> None:
+    uri = origin.put("/m", Resource(BODY, cuts=[CHUNK + 100_000] * 40))
+
+    assert namespace.fetch(onnx(uri, BODY)).ok
+    assert set(namespace.waits) == {0.5}
+    assert len(origin.seen) <= len(BODY) // CHUNK + 1
+
+
 def test_attempts_that_bring_nothing_exhaust_it(namespace: Namespace, origin: Origin) -> None:
     uri = origin.put("/m", Resource(BODY, cuts=[0] * 20))
 

@@ -14,8 +14,9 @@ from typing import Final, Protocol, runtime_checkable
 from littoral.modelstore.access import NO_ACCESS, Access
 from littoral.modelstore.errors import UnsupportedSource
 
-CHUNK: Final = 1 << 20
-"""Bytes read, hashed and written at a time: large enough for the disk, small beside the container's memory limit."""
+CHUNK: Final = 256 << 10
+"""Bytes read, hashed and written at a time, and the most that a cut link loses: as fast as more, and a link that stays
+up for some seconds at a time still gets on."""
 
 _PACKED: Final = (".zip", ".tar.xz", ".txz", ".tar.bz2", ".tbz2", ".7z", ".rar")
 
