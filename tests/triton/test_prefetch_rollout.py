@@ -178,6 +178,7 @@ CASES: dict[str, tuple[list[Replica], dict[str, Any], list[tuple[str, str, str]]
 def test_each_rule_gives_its_steps(case: str) -> None:
     replicas, arguments, of_jobs, of_servers = CASES[case]
     decision = decided(*replicas, **arguments)
+    assert decision.failure is None
     assert (jobs(decision), [f"{kind} {node}" for kind, node, *_ in steps(decision)]) == (of_jobs, of_servers)
 
 

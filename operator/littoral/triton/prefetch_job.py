@@ -13,6 +13,7 @@ import copy
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, Final
 
 from littoral.api import group
@@ -47,14 +48,20 @@ def name(subject: str, revision: str) -> str:
 
 def request(frozen: Frozen) -> FetchRequest:
     """What a revision's fetch container is asked for. Raises RequestInvalid for what this version does not read."""
-    env = _fetch(frozen.template)["env"]
-    text: str = next(variable["value"] for variable in env if variable["name"] == ENV_REQUEST)
-    return parse_request(text.replace("$$", "$"))
+    return parse_request(_written(frozen).replace("$$", "$"))
 
 
 def size(frozen: Frozen) -> int | None:
-    """How many bytes a revision has to fetch at most; None where that is not declared of all its models."""
-    sizes = [model.size for model in request(frozen).models]
+    """How many bytes a revision has to fetch at most; None where that is not declared of all its models.
+
+    Raises RequestInvalid as `request` does.
+    """
+    return _size(_written(frozen))
+
+
+@lru_cache(maxsize=4096)  # asked at each visit for each replica, of few revisions
+def _size(text: str) -> int | None:
+    sizes = [model.size for model in parse_request(text.replace("$$", "$")).models]
     return None if None in sizes else sum(each for each in sizes if each is not None)
 
 
@@ -107,7 +114,7 @@ def _pod(
     frozen: Frozen, node: str, of: Slice | None, slices: Sequence[str] | None, quota: int | None
 ) -> dict[str, Any]:
     spec: dict[str, Any] = copy.deepcopy(dict(frozen.template["spec"]))
-    fetch = _fetch(frozen.template)
+    fetch = _fetch({"spec": spec})
     mounted = {mount["name"] for mount in fetch["volumeMounts"]}
     server = next(c for c in spec["containers"] if c["name"] == group.SERVER_CONTAINER)
     here = {"matchFields": [{"key": "metadata.name", "operator": "In", "values": [node]}]}
@@ -116,16 +123,22 @@ def _pod(
     return spec | {
         "restartPolicy": "OnFailure",
         "affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [here]}}},
-        "initContainers": [fetch | {"env": _env(fetch, of, _asked(frozen, slices, quota))}],
+        "initContainers": [{**fetch, "env": _env(fetch, of, _asked(frozen, slices, quota))}],
         "containers": [_image(server)],
         "volumes": [volume for volume in spec["volumes"] if volume["name"] in mounted],
     }
 
 
-def _fetch(template: Mapping[str, Any]) -> dict[str, Any]:
+def _fetch(template: Mapping[str, Any]) -> Mapping[str, Any]:
     containers = template["spec"]["initContainers"]
-    found: dict[str, Any] = next(c for c in containers if c["name"] == group.FETCH_CONTAINER)
-    return copy.deepcopy(found)
+    found: Mapping[str, Any] = next(c for c in containers if c["name"] == group.FETCH_CONTAINER)
+    return found
+
+
+def _written(frozen: Frozen) -> str:
+    env = _fetch(frozen.template)["env"]
+    text: str = next(variable["value"] for variable in env if variable["name"] == ENV_REQUEST)
+    return text
 
 
 def _asked(frozen: Frozen, slices: Sequence[str] | None, quota: int | None) -> FetchRequest:
