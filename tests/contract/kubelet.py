@@ -21,6 +21,7 @@ from tests.contract.manifests import node_ready
 from littoral.api import group
 from littoral.modelstore.report import FetchedModel, Report
 from littoral.modelstore.request import ENV_REQUEST
+from littoral.triton import cleaning_job
 from rig import kube
 
 Json = dict[str, Any]
@@ -66,6 +67,7 @@ class Kubelets:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="kubelets")
         self._rules: list[tuple[Callable[[Json], bool], State]] = []
+        self._cleaning: dict[str, int] = {}
         self._offline: set[str] = set()
         self._written: dict[str, State] = {}
         self.error: BaseException | None = None
@@ -74,9 +76,14 @@ class Kubelets:
         """From now on pods that match are in this state, also those that are there already."""
         self._rules = [*self._rules, (matches, state)]
 
+    def cleaning(self, node: str, exit_code: int) -> None:
+        """From now on cleaning Jobs' containers end so on this node; by default they succeed."""
+        self._cleaning = {**self._cleaning, node: exit_code}
+
     def reset(self) -> None:
         """Forget all rules."""
         self._rules = []
+        self._cleaning = {}
 
     def disconnect(self, node: str) -> None:
         """Nothing that is written reaches this node any more; its Node's status is the test's to write."""
@@ -120,12 +127,15 @@ class Kubelets:
                 _quietly(lambda: core.patch_node_status(name, {"status": {"conditions": [ready]}}))  # noqa: B023 (called at once)
 
     def _visit(self, core: Any) -> None:
-        selector = f"{group.LABEL_MANAGED_BY}={group.MANAGER}"
-        pods = _items(core.list_pod_for_all_namespaces(label_selector=selector, _preload_content=False))
-        for pod in pods:
-            node = pod["spec"].get("nodeName")
-            if node is not None and node not in self._offline:
-                _quietly(lambda: self._play(core, pod))  # noqa: B023 (called at once)
+        played = {
+            f"{group.LABEL_MANAGED_BY}={group.MANAGER}": self._play,
+            f"{group.LABEL_COMPONENT}={cleaning_job.COMPONENT}": self._clean,
+        }
+        for selector, play in played.items():
+            for pod in _items(core.list_pod_for_all_namespaces(label_selector=selector, _preload_content=False)):
+                node = pod["spec"].get("nodeName")
+                if node is not None and node not in self._offline:
+                    _quietly(lambda: play(core, pod))  # noqa: B023 (called at once)
 
     def _play(self, core: Any, pod: Json) -> None:
         meta = pod["metadata"]
@@ -138,6 +148,20 @@ class Kubelets:
         if self._written.get(meta["uid"]) != state:
             core.patch_namespaced_pod_status(meta["name"], meta["namespace"], {"status": _status(pod, state)})
             self._written[meta["uid"]] = state
+
+    def _clean(self, core: Any, pod: Json) -> None:
+        """The pod of a cleaning Job, whose one container ends at once."""
+        meta, (container,) = pod["metadata"], pod["spec"]["containers"]
+        if "deletionTimestamp" in meta:
+            core.delete_namespaced_pod(meta["name"], meta["namespace"], grace_period_seconds=0)
+            return
+        code = self._cleaning.get(pod["spec"]["nodeName"], 0)
+        image = {"image": container["image"], "imageID": container["image"]}
+        ended = {"name": container["name"], "restartCount": 0, "ready": False, "lastState": {}, **image}
+        ended["state"] = {"terminated": {"exitCode": code}}
+        status = {"phase": "Failed" if code else "Succeeded", "containerStatuses": [ended]}
+        if pod["status"].get("phase") != status["phase"]:
+            core.patch_namespaced_pod_status(meta["name"], meta["namespace"], {"status": status})
 
 
 def of(
