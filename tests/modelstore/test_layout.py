@@ -134,6 +134,7 @@ def test_each_model_of_a_repository_runs_on_the_accelerator_unless_its_config_sa
         "detect": ["KIND_GPU"],
         "read": ["KIND_CPU"],
     }
+    assert config_of(folders["detect"]).name == "", "the generated name is another model's"
     assert dict(config_of(folders["read"]).parameters) == {}, "they are another backend's"
     assert "device_ids" in config_of(folders["detect"]).parameters
 
