@@ -49,6 +49,7 @@ class Origin(http.server.ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.resources: dict[str, Resource] = {}
         self.seen: list[tuple[str, str | None]] = []
+        self.authorizations: list[str | None] = []
         self.stalled, self.resume = threading.Event(), threading.Event()
 
     def handle_error(self, request: object, client_address: object) -> None:
@@ -67,6 +68,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         path = self.path.partition("?")[0]
         asked = self.headers.get("Range")
         self.server.seen.append((path, asked))
+        self.server.authorizations.append(self.headers.get("Authorization"))
         resource = self.server.resources.get(path)
         if resource is None or resource.statuses:
             self._plain(resource.statuses.pop(0) if resource else 404, resource.headers if resource else {})

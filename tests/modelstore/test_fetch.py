@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 from tests.modelstore.conftest import Namespace, Origin, Resource, onnx, sha256, tar
 
+from littoral.modelstore.cache import Cache
 from littoral.modelstore.errors import REASONS
 from littoral.modelstore.fetch import main
+from littoral.modelstore.pins import Pin
 from littoral.modelstore.report import parse_report
 
 WEIGHTS = bytes(range(256)) * 40
@@ -244,3 +246,98 @@ def test_main_writes_the_termination_message_and_returns_the_status(
     missing = replace(model, name="missing", uri="file:///import/missing", sha256="0" * 64)
     some = namespace.request(model, missing, partial=True).dump()
     assert main({**environ, "LITTORAL_FETCH": some}) == 0
+
+
+def test_a_prefetch_brings_everything_into_the_cache_and_lays_nothing_out(namespace: Namespace, origin: Origin) -> None:
+    good = onnx(origin.put("/m.onnx", Resource(WEIGHTS)), WEIGHTS)
+    unfit = onnx(origin.put("/x", Resource(b"x")), b"x", name="other", format="ensemble")
+
+    report = namespace.fetch(good, unfit, prefetch=True, pinned_by="plate-x")
+
+    assert report.ok, "whether it can be laid out is seen where it is"
+    assert report.kept == tuple(sorted([good.sha256, unfit.sha256]))
+    assert list(namespace.repository.iterdir()) == []
+    assert Cache(namespace.cache).pins.of("plate-x") == Pin(next=report.kept)
+
+
+def test_a_prefetch_that_lacks_a_model_fails_unless_it_may(namespace: Namespace, origin: Origin) -> None:
+    good = onnx(origin.put("/m.onnx", Resource(WEIGHTS)), WEIGHTS)
+    wrong = onnx(origin.put("/wrong", Resource(b"xyz")), b"abc", name="wrong")
+
+    assert namespace.fetch(good, wrong, prefetch=True).outcome == "failed"
+    assert namespace.fetch(good, wrong, prefetch=True, partial=True).outcome == "partial"
+
+
+def test_what_is_served_is_pinned_and_what_failed_is_only_waited_for(namespace: Namespace, origin: Origin) -> None:
+    pins = Cache(namespace.cache).pins
+    first, second = (onnx(origin.put(f"/{body!r}", Resource(body)), body) for body in (b"one", b"two"))
+    assert namespace.fetch(first, pinned_by="plate-x").ok
+    origin.resources.clear()
+
+    assert namespace.fetch(second, pinned_by="plate-x").reason == "SourceUnreachable"
+    assert pins.of("plate-x") == Pin((first.sha256,), (), (second.sha256,))
+
+    origin.put("/b'two'", Resource(b"two"))
+    assert namespace.fetch(second, pinned_by="plate-x").ok
+    assert pins.of("plate-x") == Pin((second.sha256,), (first.sha256,))
+
+
+@pytest.mark.parametrize("cached", [True, False])
+def test_what_is_larger_than_declared_is_too_large_whether_it_is_here_or_not(
+    namespace: Namespace, cached: bool
+) -> None:
+    namespace.import_file("m", WEIGHTS)
+    model = onnx("file:///import/m", WEIGHTS)
+    if cached:
+        assert namespace.fetch(model).ok
+
+    report = namespace.fetch(replace(model, size=100))
+
+    assert report.reason == "TooLarge"
+    assert report.message == (
+        f"file:///import/m has more than the 100 bytes that its size declares (at least {len(WEIGHTS)})"
+    )
+
+
+def test_a_source_is_opened_with_what_the_model_names_and_with_nothing_else(
+    namespace: Namespace, origin: Origin
+) -> None:
+    for name, token in (("models-reader", "hunter2"), ("other", "other")):
+        folder = namespace.mounts.secrets / name
+        folder.mkdir(parents=True)
+        (folder / "token").write_text(f"{token}\n")
+    uri = origin.put("/m.onnx", Resource(WEIGHTS))
+
+    assert namespace.fetch(onnx(uri, WEIGHTS, secret="models-reader", settings="not-there")).ok
+    assert namespace.fetch(onnx(origin.put("/x", Resource(b"x")), b"x", name="open")).ok
+
+    assert origin.authorizations == ["Bearer hunter2", None]
+
+
+def test_a_person_sees_in_the_log_what_is_fetched_from_where_and_what_went(
+    namespace: Namespace, origin: Origin, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    uri = origin.put("/m.onnx", Resource(WEIGHTS))
+    assert namespace.fetch(onnx(uri + "?token=hunter2", WEIGHTS, size=3 << 20)).ok
+    assert f"plate: fetching {uri}, at most 3.0 MiB" in caplog.messages
+    assert "hunter2" not in caplog.text
+    caplog.clear()
+
+    assert namespace.fetch(onnx(origin.put("/x", Resource(b"x")), b"x"), quota=100).ok
+
+    assert f"sha256:{sha256(WEIGHTS)} is removed to make room ({len(WEIGHTS)} bytes, last used 0.0 h ago)" in (
+        caplog.messages
+    )
+
+
+@pytest.mark.parametrize("name", ["../x", "UPPER", "a/b", "."])
+def test_a_slice_that_no_file_can_be_named_by_is_refused(namespace: Namespace, tmp_path: Path, name: str) -> None:
+    request = namespace.request(onnx("file:///import/m", WEIGHTS)).dump()
+    log = tmp_path / "log"
+
+    assert main({"LITTORAL_FETCH": request, "LITTORAL_TERMINATION_LOG": str(log), "LITTORAL_SLICE": name}) == 1
+
+    report = parse_report(log.read_text())
+    assert report is not None
+    assert (report.reason, report.message) == ("RequestInvalid", "LITTORAL_SLICE must be the name of a GPUSlice")

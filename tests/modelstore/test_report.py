@@ -33,6 +33,7 @@ reports = st.builds(
     kept=st.lists(digests, max_size=90).map(tuple),
     free=st.none() | sizes,
     failures=st.lists(failures, max_size=40).map(tuple),
+    freed=st.lists(digests, max_size=90).map(tuple),
 )
 
 
@@ -46,6 +47,7 @@ def test_every_report_fits_and_is_read_back(report: Report) -> None:
     assert read is not None
     assert (read.outcome, read.reason, read.free) == (report.outcome, report.reason, report.free)
     assert report.kept[: len(read.kept)] == read.kept
+    assert report.freed[: len(read.freed)] == read.freed
     assert [model.digest for model in read.models] == [model.digest for model in report.models][: len(read.models)]
     assert [each.reason for each in read.failures] == [each.reason for each in report.failures][: len(read.failures)]
 
@@ -58,6 +60,22 @@ def test_what_is_shortened_first_is_what_the_cache_keeps() -> None:
     assert read is not None
     assert (read.message, read.models) == (report.message, report.models)
     assert 0 < len(read.kept) < 90
+
+
+def test_a_report_with_everything_in_it_keeps_what_matters_most() -> None:
+    models = tuple(FetchedModel(f"model-{number}", DIGEST, 2**40, "fetched", 1234.567) for number in range(8))
+    failures = tuple(FailedModel(f"other-{number}", "DigestMismatch", "x" * 256) for number in range(4))
+    message = "https://models.example/plate is not what was promised: " + "x" * 300
+    report = Report("partial", "DigestMismatch", message, models, (DIGEST,) * 40, 2**42, failures, (DIGEST,) * 40)
+
+    text = report.dump()
+
+    read = parse_report(text)
+    assert read is not None
+    assert MAX_BYTES - 80 < len(text.encode()) <= MAX_BYTES
+    assert (read.message, read.models, read.failures) == (message, models, failures)
+    assert read.kept == ()
+    assert 0 < len(read.freed) < 40
 
 
 GARBAGE = [

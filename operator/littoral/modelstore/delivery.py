@@ -116,7 +116,7 @@ def _fitting(model: ModelRequest, artifact: Artifact) -> Artifact:
     """Hold what the cache has to the same bound as what comes from the source."""
     if model.size is not None and artifact.size > model.size:
         raise TooLarge(
-            f"{shown(model.uri)} has more than the {model.size} bytes that its size declares ({artifact.size})"
+            f"{shown(model.uri)} has more than the {model.size} bytes that its size declares (at least {artifact.size})"
         )
     return artifact
 
