@@ -4,6 +4,7 @@ import base64
 import hashlib
 import io
 import json
+import re
 import shutil
 import tarfile
 from collections.abc import Callable
@@ -264,7 +265,10 @@ WRONG_BUNDLES: dict[str, tuple[Callable[[Path, Signer], bytes], str]] = {
     "no text": (lambda _, __: b"\xff\xfe\x00", "its signature is damaged or another file"),
     "deep": (lambda _, __: b"[" * 100_000, "its signature is damaged or another file"),
     "not a bundle": (lambda _, __: b"{}", "is not a sigstore bundle with one DSSE signature"),
-    "no base64": (lambda m, s: s.sign(m).replace(b'"sig":"', b'"sig":"A'), "is not a sigstore bundle with one DSSE"),
+    "no base64": (
+        lambda m, s: re.sub(b'"sig":"[^"]*"', b'"sig":"A"', s.sign(m)),
+        "is not a sigstore bundle with one DSSE",
+    ),
     "another statement under the signature": (lambda m, s: _flipped(s.sign(m)), NOBODY),
     "another payload type under the signature": (lambda m, s: _retyped(s.sign(m)), NOBODY),
     "a signed text of another type": (lambda m, s: s.envelope(_payload(s.sign(m)), "text/plain"), "but 'text/plain'"),
