@@ -2,16 +2,17 @@
 
 import asyncio
 import uuid
-from typing import Any
 
 import pytest
 from tests.controller.cluster import Cluster, Json
+from tests.placement.world import t4, world
 
 from littoral.api.edgenode import MAX_CACHES, EdgeNode
 from littoral.controller import edgenode, kinds
 from littoral.controller.caches import Caches, TooManyCachesError
 from littoral.controller.store import Store
 from littoral.controller.writer import Writer, status_patch
+from littoral.placement.plan import plan
 
 UIDS = {name: str(uuid.uuid5(uuid.NAMESPACE_DNS, name)) for name in ("line", "other", "third")}
 
@@ -119,11 +120,12 @@ async def test_a_machine_has_so_many_and_says_so() -> None:
 
 
 def test_what_an_edge_node_says_of_its_machine_leaves_the_notes_alone() -> None:
-    body: dict[str, Any] = edge([entry("line")])
-    there = EdgeNode.model_validate(body)
-    stale = EdgeNode.model_validate(edge([]))
+    there = t4("a")
+    its = plan(world([there])).nodes["a"]
 
-    for known in (there, stale):
-        patch = status_patch(known.status, edgenode.status(known, None, None))
-        assert patch
-        assert "caches" not in patch
+    for caches in ([entry("line")], []):
+        for facts, planned in ((there, its), (None, None)):
+            known = EdgeNode.model_validate(edge(caches))
+            patch = status_patch(known.status, edgenode.status(known, facts, planned))
+            assert patch
+            assert "caches" not in patch

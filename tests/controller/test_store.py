@@ -162,6 +162,21 @@ EXCLUSION = {
 EXCLUDING = body("a", 1, namespace="", spec={}, status={"exclusions": [EXCLUSION]})
 OTHER_GRANT = GRANT.replace("1Gi", "8Gi")
 BOUND = [(kinds.SLICES, slice_(1, allocation=ALLOCATION))]
+UID = "6c1cbe8e-7f4e-4c53-8f4b-7a5c8c6c5d11"
+OTHER = "6c1cbe8e-7f4e-4c53-8f4b-7a5c8c6c5d12"
+LINE = body("line", 1, namespace="", uid=UID)
+ENDED = {"conditions": [{"type": "Complete", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"}]}
+
+
+def edge(version: int, *uids: str) -> Any:
+    """An EdgeNode on which caches of the namespace line are noted."""
+    caches = [{"uid": uid, "namespace": "line"} for uid in uids]
+    return body("a", version, namespace="", spec={}, status={"caches": caches})
+
+
+KNOWN = (kinds.EDGENODES, edge(2))
+
+
 CASES: dict[str, tuple[list[tuple[Any, Any]], Any, Any, set[Work]]] = {
     "a new node": ([], kinds.NODES, node(5), {PLAN, EDGE}),
     "a heartbeat": ([(kinds.NODES, node(2))], kinds.NODES, node(5, heartbeat="2"), set()),
@@ -221,6 +236,22 @@ CASES: dict[str, tuple[list[tuple[Any, Any]], Any, Any, set[Work]]] = {
         kinds.EDGENODES,
         body("a", 5, namespace="", spec={}, status={"exclusions": [EXCLUSION]}),
         {EDGE, PLAN},
+    ),
+    "an EdgeNode where a server waits for it": (BOUND, kinds.EDGENODES, edge(5), {EDGE, PLAN, MODEL}),
+    "a cache of a namespace that is there": ([(kinds.NAMESPACES, LINE), KNOWN], kinds.EDGENODES, edge(5, UID), {EDGE}),
+    "a cache of one that is not": ([KNOWN], kinds.EDGENODES, edge(5, UID), {EDGE, CLEANING}),
+    "a cache of a namesake": ([(kinds.NAMESPACES, LINE), KNOWN], kinds.EDGENODES, edge(5, OTHER), {EDGE, CLEANING}),
+    "a node that comes back with such a cache": (
+        [(kinds.EDGENODES, edge(2, UID)), (kinds.NODES, node(3, ready="Unknown"))],
+        kinds.NODES,
+        node(5),
+        {PLAN, EDGE, CLEANING},
+    ),
+    "a cleaning Job": (
+        [(kinds.JOBS, body("c", 2, meta={"labels": {group.LABEL_CACHE: UID}}))],
+        kinds.JOBS,
+        body("c", 5, meta={"labels": {group.LABEL_CACHE: UID}}, status=ENDED),
+        {CLEANING},
     ),
     "a RuntimeClass": ([], kinds.RUNTIMECLASSES, body("nvidia", 5, namespace=""), {PLAN}),
     "a PriorityClass": ([], kinds.PRIORITYCLASSES, body("first", 5, namespace="", value=7), {PLAN}),
@@ -316,6 +347,12 @@ def test_a_change_makes_worth_looking_at(case: str) -> None:
     for kind, each in before:
         store.apply(kind, each)
     assert store.apply(resource, change) == work
+
+
+def test_a_namespace_that_goes_is_cleaned_up_after() -> None:
+    store = Store()
+    store.apply(kinds.NAMESPACES, LINE)
+    assert CLEANING in store.apply(kinds.NAMESPACES, body("line", 2, namespace="", uid=UID), deleted=True)
 
 
 @pytest.mark.parametrize("grant", [GRANT, OTHER_GRANT])
