@@ -8,7 +8,7 @@ from tests.contract.site import Site, condition, eventually, verdict
 
 from littoral.api import group
 from littoral.controller.errors import Invalid
-from littoral.controller.kinds import MODELS, NAMESPACES, PODS, REVISIONS
+from littoral.controller.kinds import MODELS, NAMESPACES, PODS, REVISIONS, SLICES
 from littoral.modelstore.request import ENV_REQUEST, parse_request
 
 pytestmark = [pytest.mark.contract, pytest.mark.usefixtures("operator")]
@@ -78,16 +78,27 @@ async def test_what_was_there_before_stays_and_nothing_unsigned_is_begun(site: S
     assert sentence in condition(waiting, "Ready")["message"]
     assert verdict(waiting, "Stalled") == ("True", "SignatureRequired")
     assert [await site.children(resource, "late") for resource in (REVISIONS, PODS)] == [[], []]
+    # What was frozen unsigned is begun on no further node.
+    await site.scale("old", 2)
+
+    async def one_alone() -> None:
+        body = await site.get(MODELS, "old")
+        assert verdict(body, "Stalled") == ("True", "SignatureRequired")
+        assert "what was made of model old before that is not signed" in condition(body, "Stalled")["message"]
+        assert len(await site.children(SLICES, "old")) == 2
+
+    await eventually(one_alone)
     # All that is not its spec passes, as the operator's status just did.
     await site.patch(MODELS, "late", {"metadata": {"labels": {"line": "3"}, "annotations": {"note": "x"}}})
     with pytest.raises(Invalid, match=FIELD):
         await site.respec("old", version="2")
-    await site.ready("old")
     (after,) = await site.children(PODS, "old")
     assert after["metadata"]["uid"] == before["metadata"]["uid"]
 
     await labelled(site, None)
     await site.ready("late")
+    await site.ready("old")
+    assert len(await site.children(PODS, "old")) == 2
 
 
 async def test_a_quota_goes_into_what_is_fetched_and_one_that_is_none_is_said(site: Site) -> None:

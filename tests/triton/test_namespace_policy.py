@@ -3,6 +3,7 @@
 import pytest
 
 from littoral.api import group
+from littoral.modelstore.request import ModelRequest
 from littoral.triton import namespace_policy
 from littoral.triton.errors import Unservable
 from littoral.triton.namespace_policy import NamespacePolicy
@@ -20,6 +21,20 @@ from littoral.triton.namespace_policy import NamespacePolicy
 )
 def test_is_read(labels: dict[str, str], annotations: dict[str, str], expected: NamespacePolicy) -> None:
     assert namespace_policy.read("line", labels, annotations) == expected
+
+
+def request(name: str, *, signed: bool) -> ModelRequest:
+    return ModelRequest(name=name, uri="https://models.example/m", sha256="0" * 64, signed=signed)
+
+
+def test_what_was_frozen_unsigned_is_not_begun_where_signatures_are_required() -> None:
+    models = [request("a", signed=True), request("b", signed=False)]
+    required = {group.LABEL_REQUIRE_SIGNATURE: "true"}
+
+    with pytest.raises(Unservable, match="what was made of model b before that is not signed: sign its artifact"):
+        namespace_policy.permit("line", required, models)
+    namespace_policy.permit("line", required, models[:1])
+    namespace_policy.permit("line", {}, models)
 
 
 @pytest.mark.parametrize("text", ["", "20 GB", "much", "0", "-1Gi", "500m"])

@@ -12,7 +12,7 @@ from littoral.controller.kinds import Child
 from littoral.controller.store import Store
 from littoral.controller.writer import Writer
 from littoral.placement.results import Assignment
-from littoral.triton import namespace_policy, revision
+from littoral.triton import namespace_policy, prefetch_job, revision
 from littoral.triton.errors import Unservable
 from littoral.triton.replica import Replica
 from littoral.triton.revision import Frozen
@@ -80,6 +80,12 @@ class Revisions:
             raise Unservable("UnknownProfile", f"the catalogue has no profile {assignment.profile!r} any more")
         platform = Platform(profile, profile.stack_named(assignment.stack) or profile.stacks[0])
         return tenant.freeze(assignment, platform, fetch_image=self._fetch_image, number=number, policy=policy)
+
+    def permit(self, tenant: Tenant, frozen: Frozen) -> None:
+        """Raise Unservable where the namespace's present policy forbids to begin what was frozen earlier."""
+        namespace = self._store.get(kinds.NAMESPACES, ("", tenant.owner.namespace))
+        if isinstance(namespace, Metadata):
+            namespace_policy.permit(namespace.name, namespace.labels, prefetch_job.request(frozen).models)
 
     async def forget_old(self, tenant: Tenant, replicas: Iterable[Replica]) -> None:
         """Delete the oldest that nothing runs, wants or would be put back to."""

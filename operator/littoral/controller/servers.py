@@ -182,7 +182,9 @@ class Servers:
         bound = self._slices.get((tenant.owner.namespace, step.slice))
         if bound is None or not self._connected(replica.assignment.node):
             return  # deleted or gone offline meanwhile: the plan sees to it
-        if step.kind == "Revert":
+        if step.kind == "Create":
+            self._revisions.permit(tenant, frozen)
+        elif step.kind == "Revert":
             await self._slices.cut_over(bound, replace(replica.assignment, target=None))
         elif step.kind == "Update":
             if step.slice == tenant.reserved and bound.spec != replica.assignment.request:

@@ -1,10 +1,10 @@
 """What a Namespace says of the models in it: whether they must be signed, and how much of a node's disk is theirs.
 
 A ValidatingAdmissionPolicy refuses a model with an unsigned variant in such a namespace when it is written; this one
-refuses what was written before the namespace was labelled. What was frozen before that goes on serving.
+refuses to begin what was written, or even frozen, before the namespace was labelled. What serves goes on serving.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import ROUND_FLOOR
 from typing import Final
@@ -12,6 +12,7 @@ from typing import Final
 from littoral.api import group
 from littoral.api.inferencemodel import InferenceModel, Variant
 from littoral.api.quantity import parse_quantity
+from littoral.modelstore.request import ModelRequest
 from littoral.triton.errors import Unservable
 
 
@@ -25,12 +26,7 @@ class NamespacePolicy:
     def check(self, model: InferenceModel, variant: Variant) -> None:
         """Raise Unservable where a revision of this variant may not be made here."""
         if self.require_signature and variant.source.signature is None:
-            raise Unservable(
-                "SignatureRequired",
-                f"Namespace {model.metadata.namespace} has the label {group.LABEL_REQUIRE_SIGNATURE}, and variant "
-                f"{variant.name} of model {model.metadata.name} is not signed: sign its artifact and set "
-                "spec.variants[].source.signature",
-            )
+            raise _required(model.metadata.namespace, f"variant {variant.name} of model {model.metadata.name}")
 
 
 NONE: Final = NamespacePolicy()
@@ -39,8 +35,25 @@ NONE: Final = NamespacePolicy()
 
 def read(namespace: str, labels: Mapping[str, str], annotations: Mapping[str, str]) -> NamespacePolicy:
     """The policy of a namespace with these labels and annotations. Raises Unservable where one cannot be read."""
-    return NamespacePolicy(
-        require_signature=labels.get(group.LABEL_REQUIRE_SIGNATURE) == "true", quota=_quota(namespace, annotations)
+    return NamespacePolicy(require_signature=_requires_signature(labels), quota=_quota(namespace, annotations))
+
+
+def permit(namespace: str, labels: Mapping[str, str], models: Iterable[ModelRequest]) -> None:
+    """Raise Unservable where a revision that was frozen earlier, and asks for these models, may not be begun."""
+    unsigned = [model.name for model in models if not model.signed]
+    if unsigned and _requires_signature(labels):
+        raise _required(namespace, f"what was made of model {', '.join(unsigned)} before that")
+
+
+def _requires_signature(labels: Mapping[str, str]) -> bool:
+    return labels.get(group.LABEL_REQUIRE_SIGNATURE) == "true"
+
+
+def _required(namespace: str, what: str) -> Unservable:
+    return Unservable(
+        "SignatureRequired",
+        f"Namespace {namespace} has the label {group.LABEL_REQUIRE_SIGNATURE}, and {what} is not signed: sign its "
+        "artifact and set spec.variants[].source.signature",
     )
 
 
