@@ -21,6 +21,7 @@ MAY_WRITE = {
     ("apps", "deployments"): {"create", "patch", "delete"},
     ("apps", "controllerrevisions"): {"create", "delete"},
     ("", "services"): {"create", "patch"},
+    ("batch", "jobs"): {"create", "patch", "delete"},
     ("discovery.k8s.io", "endpointslices"): {"create", "patch", "delete"},
     ("", "persistentvolumes"): {"create", "delete"},
     ("", "persistentvolumeclaims"): {"create"},
@@ -120,6 +121,17 @@ def test_signatures_are_required_where_a_namespace_says_so_and_nowhere_else() ->
     assert group.LABEL_REQUIRE_SIGNATURE in policy["spec"]["validations"][0]["messageExpression"]
     (rule,) = policy["spec"]["matchConstraints"]["resourceRules"]
     assert rule["resources"] == ["inferencemodels"], "neither status nor scale is judged"
+
+
+def test_the_operators_namespace_lets_cleaning_jobs_be_root_and_warns_of_all_else() -> None:
+    (namespace,) = documents("namespace.yaml")
+    levels = {
+        key.rpartition("/")[2]: value
+        for key, value in namespace["metadata"]["labels"].items()
+        if key.startswith("pod-security.kubernetes.io/")
+    }
+
+    assert levels == {"enforce": "baseline", "warn": "restricted", "audit": "restricted"}
 
 
 def test_builds_with_the_crds() -> None:
