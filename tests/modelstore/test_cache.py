@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,8 @@ from littoral.modelstore import listing
 from littoral.modelstore.boot import boot_id
 from littoral.modelstore.cache import Cache
 from littoral.modelstore.errors import DigestMismatch, NodeClockWrong, SourceForbidden, SourceUnreachable
+from littoral.modelstore.listing import Listing
+from rig.waiting import until
 
 WEIGHTS = b"weights" * 1000
 FILES = {"config.pbtxt": b"", "1/model.onnx": WEIGHTS}
@@ -65,6 +68,25 @@ def test_after_a_boot_an_entry_is_compared_once_and_then_found(entry: Path, tmp_
     assert artifact is not None
     assert cache.find(DIGEST) == artifact
     assert Cache(tmp_path, boot="first").find(DIGEST) is None
+
+
+def test_two_containers_compare_an_entry_one_after_the_other_and_so_once(
+    entry: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    compared: list[Path] = []
+
+    def difference(_: Listing, content: Path) -> None:
+        compared.append(content)
+        until(lambda: "waiting for it" in caplog.text, timeout=60, failure=lambda: AssertionError("nobody waits"))
+
+    monkeypatch.setattr(Listing, "difference", difference)
+
+    with ThreadPoolExecutor(2) as pool:
+        found = [pool.submit(Cache(tmp_path, boot="second").verify, DIGEST) for _ in range(2)]
+
+    assert [artifact.digest for each in found if (artifact := each.result())] == [DIGEST, DIGEST]
+    assert compared == [entry / "content"]
 
 
 def flip(path: Path) -> None:

@@ -122,7 +122,7 @@ class CacheStates(RuleBasedStateMachine):
     def the_power_fails(self) -> None:
         self.boot()
 
-    @precondition(lambda self: Cache(self.namespace.cache).kept())
+    @precondition(lambda self: bool(Cache(self.namespace.cache).kept()))
     @rule(data=st.data())
     def the_power_fails_and_a_bit_is_lost(self, data: st.DataObject) -> None:
         self.boot()
@@ -139,7 +139,7 @@ class CacheStates(RuleBasedStateMachine):
         self.damaged.add(model)
         self.namespace.import_file(model, BODIES[model][:-1] + b"?")
 
-    @precondition(lambda self: self.damaged)
+    @precondition(lambda self: bool(self.damaged))
     @rule()
     def the_sources_are_right_again(self) -> None:
         for model in self.damaged:
@@ -217,7 +217,7 @@ class CacheStates(RuleBasedStateMachine):
 
 CacheStates.TestCase.settings = settings(
     deadline=None,
-    max_examples=60,
+    max_examples=40,
     stateful_step_count=25,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )

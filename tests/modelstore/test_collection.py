@@ -163,6 +163,15 @@ def test_what_an_archive_expands_to_is_counted_as_it_comes(namespace: Namespace,
     assert namespace.fetch(model, quota=40 * SIZE).freed == digests(1)
 
 
+def test_nothing_goes_for_what_an_archive_might_still_expand_to(namespace: Namespace, origin: Origin) -> None:
+    archive = tar({"1/model.py": bytes(40 * SIZE)}, "w:gz")
+    assert namespace.fetch(served(origin, 1)).ok
+
+    report = namespace.fetch(onnx(origin.put("/m.tar.gz", Resource(archive)), archive), quota=42 * SIZE)
+
+    assert (report.outcome, report.freed) == ("ok", ())
+
+
 def test_fetches_at_a_time_share_the_quota(namespace: Namespace) -> None:
     cache = Cache(namespace.cache)
     collector = Collector(cache, quota=3 * SIZE)

@@ -18,7 +18,6 @@ import os
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -86,24 +85,30 @@ class Collector:
         if self.free() < size + RESERVE:
             raise self._disk_full(size)
 
-    def reserve(self, digest: str, total: int, present: int) -> None:
+    def reserve(self, digest: str, total: int, present: int, *, spare: int = 0) -> int:
         """Let `digest`, whose lock the caller holds, take `total` bytes, of which `present` are there already.
 
-        Raises CacheFull, DiskFull, OSError.
+        Where nothing must go for it, `spare` bytes more are reserved. Return how many were. Raises CacheFull,
+        DiskFull, OSError.
         """
-        need = _Need(digest, total, present)
         with self._cache.locks.books():
-            pins = self._cache.pins.holders()
-            victims = list(self._victims(digest, pins))
-            if self._lacking(need) > sum(victim.size for victim in victims):
-                self._refuse(need, pins)
-            for victim in victims:
-                if not self._lacking(need):
-                    break
-                self._take(victim)
-            if self._lacking(need):
-                self._refuse(need, pins)
-            self._cache.reservation(digest).write_text(str(total), encoding="ascii")
+            if self._lacking(_Need(digest, total + spare, present)):
+                self._make_room(_Need(digest, total, present))
+                spare = 0
+            self._cache.reservation(digest).write_text(str(total + spare), encoding="ascii")
+        return total + spare
+
+    def _make_room(self, need: _Need) -> None:
+        pins = self._cache.pins.holders()
+        victims = list(self._victims(need.digest, pins))
+        if self._lacking(need) > sum(victim.size for victim in victims):
+            self._refuse(need, pins)
+        for victim in victims:
+            if not self._lacking(need):
+                return
+            self._take(victim)
+        if self._lacking(need):
+            self._refuse(need, pins)
 
     def _lacking(self, need: _Need) -> int:
         """How many bytes must go before `need` fits within the quota and on the disk."""
@@ -178,16 +183,12 @@ class Allowance:
 
     def require(self, size: int) -> None:
         """Make room for `size` more bytes. Raises CacheFull, DiskFull, OSError."""
-        self._reserve(self._spent + size)
+        self._reserve(self._spent + size, spare=0)
 
     def spend(self, size: int) -> None:
         """Note that `size` bytes are about to be written. Raises CacheFull, DiskFull, OSError."""
-        if self._spent + size > self._reserved:
-            # What an archive expands to is not known beforehand.
-            with suppress(CacheFull, DiskFull):
-                self._reserve(self._spent + size + _STEP)
-        if self._spent + size > self._reserved:
-            self._reserve(self._spent + size)
+        # What an archive expands to is not known beforehand.
+        self._reserve(self._spent + size, spare=_STEP)
         self._spent += size
         self._unchecked += size
         if self._unchecked >= RESERVE // 4:
@@ -195,10 +196,9 @@ class Allowance:
             self._collector.require_disk(0)
             self._unchecked = 0
 
-    def _reserve(self, total: int) -> None:
+    def _reserve(self, total: int, *, spare: int) -> None:
         if total > self._reserved:
-            self._collector.reserve(self._digest, total, self._spent)
-            self._reserved = total
+            self._reserved = self._collector.reserve(self._digest, total, self._spent, spare=spare)
 
 
 def _mib(size: int) -> str:

@@ -137,8 +137,6 @@ def _changed(refusal: Refusal, origin: Origin) -> bool:
             size = None if None in sizes else sum(size or 0 for size in sizes)
             return None not in {size, refusal.size} and size != refusal.size
         stream = origin.open(0)
-    except DigestMismatch:
-        return False
     except (FetchError, SourceChanged):
         # Nothing new is known of it.
         return False

@@ -33,7 +33,7 @@ class Locks:
         """Be the only process of the node that brings `digest`; waits for as long as another one does."""
         with self._file(digest) as lock:
             if not _taken(lock):
-                _log.info("another container of this node is fetching sha256:%s; waiting for it", digest)
+                _log.info("another container of this node is busy with sha256:%s; waiting for it", digest)
                 fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
