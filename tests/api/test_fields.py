@@ -87,7 +87,7 @@ EFFECTS: Mapping[str, tuple[str, ...]] = {
     "InferenceModel.variants[].source.uri": (
         "triton/test_pod_template.py::test_a_uri_arrives_as_it_was_written",
         "modelstore/test_sources.py::test_a_file_carried_by_hand_is_a_source",
-        "modelstore/test_objects.py::test_each_store_is_asked_in_its_own_way",
+        "modelstore/test_stores.py::test_each_store_is_asked_in_its_own_way",
         "modelstore/test_objects.py::test_a_folder_is_all_below_it",
     ),
     "InferenceModel.variants[].source.sha256": (
@@ -102,13 +102,13 @@ EFFECTS: Mapping[str, tuple[str, ...]] = {
         "triton/test_pod_template.py::test_is_mounted_where_the_fetch_container_looks_for_it",
         "modelstore/test_credentials.py::test_what_the_secret_makes_of_a_request",
         "modelstore/test_credentials.py::test_a_redirect_to_another_host_loses_them",
-        "modelstore/test_objects.py::STORES[s3]",
+        "modelstore/test_stores.py::STORES[s3]",
     ),
     "InferenceModel.variants[].source.configMapName": (
         "triton/test_pod_template.py::test_is_mounted_where_the_fetch_container_looks_for_it",
         "modelstore/test_tls.py::test_a_private_authority_is_trusted_where_it_is_named",
         "modelstore/test_proxies.py::test_a_source_is_read_through_its_proxy",
-        "modelstore/test_objects.py::test_each_store_is_asked_in_its_own_way",
+        "modelstore/test_stores.py::test_each_store_is_asked_in_its_own_way",
     ),
     "InferenceModel.variants[].source.layout": (
         "modelstore/test_layout.py::test_a_whole_repository_becomes_a_model_for_each_folder",

@@ -99,12 +99,13 @@ def serving(answer: Callable[[Request], Answer], certificate: Path | None = None
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(certificate)
             server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
-        with _thread(server):
+        with running(server):
             yield server
 
 
 @contextlib.contextmanager
-def _thread(server: socketserver.BaseServer) -> Iterator[None]:
+def running(server: socketserver.BaseServer) -> Iterator[None]:
+    """Serve for the time of the context."""
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:
@@ -223,7 +224,7 @@ def _join(one: socket.socket, other: socket.socket) -> None:
 @contextlib.contextmanager
 def proxying(target: Web, authorization: str | None = None) -> Iterator[Proxy]:
     """A proxy for the time of the context."""
-    with Proxy(target, authorization) as proxy, _thread(proxy):
+    with Proxy(target, authorization) as proxy, running(proxy):
         yield proxy
 
 

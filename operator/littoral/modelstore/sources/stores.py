@@ -198,16 +198,20 @@ class Bucket:
                 "differs too much from the store's; set the clock of the node"
             )
         if status:
-            phrase = http.HTTPStatus(int(status[1])).phrase if int(status[1]) in _STATUSES else ""
-            answer = f"{what} answered {status[1]} {phrase}".rstrip() + (f" ({code[1]})" if code else "")
-            if int(status[1]) in {401, 403}:
-                other = "" if self._anonymous else "other "
-                return SourceForbidden(f"{answer}: it wants {other}credentials; {SECRET_FIELD} names their Secret")
-            return SourceUnreachable(answer, retry=int(status[1]) in RETRIED)
+            return self._answered(int(status[1]), code[1] if code else "")
         if "InvalidCertificate(NotValidYet" in re.sub(r"\s", "", text):
             return clock_wrong(self._endpoint, self._access)
         sentence, retry = _link_trouble(text)
         return SourceUnreachable(f"{what} at {shown(self._endpoint)} cannot be reached: {sentence}", retry=retry)
+
+    def _answered(self, status: int, code: str) -> FetchError:
+        phrase = http.HTTPStatus(status).phrase if status in _STATUSES else ""
+        answer = f"{shown(self.uri)} answered {status} {phrase}".rstrip() + (f" ({code})" if code else "")
+        if status in {401, 403} or code in _CREDENTIALS:
+            other = "" if self._anonymous else "other "
+            return SourceForbidden(f"{answer}: it wants {other}credentials; {SECRET_FIELD} names their Secret")
+        hint = "; AWS_REGION is to name the region of the bucket" if code in _REGION else ""
+        return SourceUnreachable(f"{answer}{hint}", retry=status in RETRIED)
 
 
 def _is_url(text: str) -> bool:
@@ -219,18 +223,23 @@ def _is_url(text: str) -> bool:
 
 
 _STATUSES: Final = frozenset(http.HTTPStatus)
+_CREDENTIALS: Final = frozenset({"ExpiredToken", "InvalidToken", "TokenRefreshRequired"})
+_REGION: Final = frozenset({"AuthorizationHeaderMalformed", "PermanentRedirect"})
+"""Codes of S3 that come with status 400 or 301 and say more than it."""
 _TROUBLE: Final[Sequence[tuple[str, str, bool]]] = (
     (r"UnknownIssuer", "TLS failed: its certificate is of no authority that is trusted; ca.crt can add one", False),
     (r"InvalidCertificate\( *Expired", "TLS failed: its certificate has expired by the node's clock", False),
     (r"NotValidForName", "TLS failed: its certificate is of another host", False),
     (r"InvalidCertificate\( *(\w+)", "TLS failed: its certificate is not accepted ({})", False),
+    (r"error: InvalidMessage", "TLS failed: what answers does not speak it", False),
+    (r"Header \{ source: (\w+)", "what answers is no store ({})", False),
     (r"BareRedirect", "the bucket is in another region; AWS_REGION is to name it", False),
     (r"BadScheme", "it redirects from https to http", False),
     (r"dns error", "its host name cannot be resolved", True),
     (r"tunnel error: (\w[\w ]*)", "the proxy failed: {}", True),
-    (r"kind: Timeout", f"no byte arrived for {READ_TIMEOUT:.0f} s", True),
+    (r"kind: Timeout", f"no connection within {CONNECT_TIMEOUT:.0f} s, or no byte for {READ_TIMEOUT:.0f} s", True),
     (r'message: "([\w ]+)"', "{}", True),
-    (r"kind: (?:Interrupted|Decode)|IncompleteBody|IncompleteMessage", "the connection was cut", True),
+    (r"kind: (?:Interrupted|Decode|UnexpectedEof)|IncompleteBody|IncompleteMessage", "the connection was cut", True),
 )
 """What may stand in obstore's text (white space made one), what it means, and whether another attempt makes sense."""
 
