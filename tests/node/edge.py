@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -130,8 +131,9 @@ class Edge:
         return self.await_model(namespace, name, probe, f"Ready=False/{reason}", timeout)
 
     def pods(self, namespace: str, name: str, node: str | None = None) -> list[Any]:
-        """A model's pods that are not on their way out."""
-        found = self.core.list_namespaced_pod(namespace, label_selector=f"{group.LABEL_MODEL}={name}").items
+        """A model's servers that are not on their way out."""
+        selector = f"{group.LABEL_MODEL}={name},{group.LABEL_SLICE}"
+        found = self.core.list_namespaced_pod(namespace, label_selector=selector).items
         return [p for p in found if p.metadata.deletion_timestamp is None and node in {None, p.spec.node_name}]
 
     def pod(self, namespace: str, name: str, node: str | None = None) -> Any:
@@ -222,10 +224,12 @@ class Edge:
         return found
 
     def processes(self, pod: Any) -> list[psutil.Process]:
-        """What runs in a pod's containers, among the host's processes."""
+        """What runs in a pod's containers, among the host's processes; nothing before it has a node."""
+        if pod.spec.node_name is None:
+            return []
         tops = [top / self.cluster.nodes[pod.spec.node_name].cgroup for top in cgroups.hierarchies()]
-        trees = [path for top in tops for path in top.glob(f"**/pod{pod.metadata.uid}")]
-        pids = {pid for tree in trees for pid in cgroups.processes(tree)}
+        trees = [Path(at, f"pod{pod.metadata.uid}") for top in tops for at, _, _ in os.walk(top)]
+        pids = {pid for tree in trees if tree.is_dir() for pid in cgroups.processes(tree)}
         return [psutil.Process(pid) for pid in sorted(pids) if psutil.pid_exists(pid)]
 
     def server_process(self, pod: Any) -> psutil.Process:

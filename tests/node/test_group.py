@@ -57,7 +57,8 @@ def test_three_models_share_a_server_and_one_of_them_is_broken(edge: Edge, names
 
 def servers(edge: Edge, namespace: str) -> list[list[str]]:
     """The containers of each pod of the group, the ending ones included."""
-    pods = edge.core.list_namespaced_pod(namespace, label_selector=f"{group.LABEL_GROUP}=vision").items
+    selector = f"{group.LABEL_GROUP}=vision,{group.LABEL_SLICE}"
+    pods = edge.core.list_namespaced_pod(namespace, label_selector=selector).items
     return [[container.name for container in pod.spec.containers] for pod in pods]
 
 

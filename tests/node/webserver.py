@@ -6,7 +6,7 @@ import re
 import socket
 import threading
 import time
-from collections import Counter, defaultdict
+from collections import defaultdict
 from dataclasses import dataclass
 from http import HTTPStatus
 
@@ -23,12 +23,19 @@ class _Served:
     etag: str
 
 
+@dataclass
+class Answer:
+    """One answer to a GET: where it began, and how many bytes were sent, received or not."""
+
+    offset: int
+    sent: int = 0
+
+
 class ModelServer:
     """Serves artifacts with ranges, as slowly as is asked for, and knows what it was asked and what it sent.
 
-    It can be switched off and on again, on the same port. `sent` counts the bytes of each path, `offsets` has where
-    each answer to a GET began, `finished` when the last byte was sent (seconds of the machine's monotonic clock),
-    `requests` the paths of all requests.
+    It can be switched off and on again, on the same port. `answers` has what was sent in answer to each GET of a path,
+    `finished` when its last byte was (seconds of the machine's monotonic clock), `requests` the paths of all requests.
     """
 
     def __init__(self, address: str) -> None:
@@ -38,14 +45,17 @@ class ModelServer:
         self._server: http.server.ThreadingHTTPServer | None = None
         self._open: set[socket.socket] = set()
         self.requests: list[str] = []
-        self.sent: Counter[str] = Counter()
-        self.offsets: defaultdict[str, list[int]] = defaultdict(list)
+        self.answers: defaultdict[str, list[Answer]] = defaultdict(list)
         self.finished: dict[str, float] = {}
 
     def add(self, artifact: Artifact, *, rate: float | None = None) -> str:
         """Serve an artifact, at most `rate` bytes a second to each client; its URI."""
         self._files[f"/{artifact.name}"] = _Served(artifact.data, rate, f'"{artifact.sha256}"')
         return f"http://{self._address}:{self._port}/{artifact.name}"
+
+    def sent(self, path: str) -> int:
+        """How many bytes of a path were sent, received or not."""
+        return sum(answer.sent for answer in self.answers[path])
 
     def start(self) -> None:
         """Listen; always on the same port."""
@@ -109,13 +119,14 @@ class ModelServer:
         if begun is None:
             return
         served, offset = begun
-        self.offsets[handler.path].append(offset)
+        answer = Answer(offset)
+        self.answers[handler.path].append(answer)
         self._open.add(handler.connection)
         try:
             for start in range(offset, len(served.data), _PIECE):
                 piece = served.data[start : start + _PIECE]
                 handler.connection.sendall(piece)
-                self.sent[handler.path] += len(piece)
+                answer.sent += len(piece)
                 if served.rate is not None:
                     time.sleep(len(piece) / served.rate)
             self.finished[handler.path] = time.monotonic()
