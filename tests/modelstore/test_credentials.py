@@ -119,6 +119,12 @@ def test_a_token_that_no_header_can_carry_is_refused() -> None:
 
 INCOMPLETE = {
     "s3": ({"AWS_ACCESS_KEY_ID": "hidden"}, {}, SourceForbidden, "lacks AWS_SECRET_ACCESS_KEY"),
+    "s3 with a session's token alone": (
+        {"AWS_SESSION_TOKEN": "hidden"},
+        {},
+        SourceForbidden,
+        "lacks AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+    ),
     "gs": ({"service-account.json": '"hidden"'}, {}, SourceUnreachable, "make no access to a store"),
     "az": ({"AZURE_CLIENT_ID": "hidden"}, {}, SourceForbidden, "lacks AZURE_CLIENT_SECRET and AZURE_TENANT_ID"),
     "az without an account": ({}, {}, SourceUnreachable, "AZURE_STORAGE_ACCOUNT_NAME is not set"),

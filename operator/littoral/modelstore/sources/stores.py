@@ -51,8 +51,8 @@ class Kind:
     store: type[S3Store] | type[GCSStore] | type[AzureStore]
     credentials: Keys
     """From the Secret alone."""
-    together: tuple[frozenset[str], ...]
-    """Options of which one is nothing without the others."""
+    needs: Mapping[str, frozenset[str]]
+    """Credentials that are nothing without others: obstore would go and look for the others elsewhere."""
     settings: Keys
     endpoint: str
     """The option that holds the store's own URL."""
@@ -60,6 +60,8 @@ class Kind:
     """The endpoint where none is set, with options in braces."""
     defaults: Mapping[str, str]
 
+
+_CLIENT: Final = ("client_id", "client_secret", "tenant_id")
 
 STORES: Final[Mapping[str, Kind]] = {
     "s3": Kind(
@@ -69,7 +71,9 @@ STORES: Final[Mapping[str, Kind]] = {
             "secret_access_key": ("AWS_SECRET_ACCESS_KEY",),
             "session_token": ("AWS_SESSION_TOKEN",),
         },
-        together=(frozenset({"access_key_id", "secret_access_key"}),),
+        needs=dict.fromkeys(
+            ("access_key_id", "secret_access_key", "session_token"), frozenset({"access_key_id", "secret_access_key"})
+        ),
         settings={
             "region": ("AWS_REGION", "AWS_DEFAULT_REGION"),
             "endpoint": ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"),
@@ -82,7 +86,7 @@ STORES: Final[Mapping[str, Kind]] = {
     "gs": Kind(
         GCSStore,
         credentials={"service_account_key": ("service-account.json", "GOOGLE_SERVICE_ACCOUNT_KEY")},
-        together=(),
+        needs={},
         settings={"base_url": ("GOOGLE_BASE_URL",)},
         endpoint="base_url",
         default="https://storage.googleapis.com",
@@ -97,7 +101,7 @@ STORES: Final[Mapping[str, Kind]] = {
             "client_secret": ("AZURE_CLIENT_SECRET",),
             "tenant_id": ("AZURE_TENANT_ID",),
         },
-        together=(frozenset({"client_id", "client_secret", "tenant_id"}),),
+        needs=dict.fromkeys(_CLIENT, frozenset(_CLIENT)),
         settings={"account_name": ("AZURE_STORAGE_ACCOUNT_NAME",), "endpoint": ("AZURE_STORAGE_ENDPOINT",)},
         endpoint="endpoint",
         default="https://{account_name}.blob.core.windows.net",
@@ -139,12 +143,11 @@ class Bucket:
             for option, keys in kind.credentials.items()
             if (value := next(filter(None, map(self._access.credential, keys)), ""))
         }
-        for group in kind.together:
-            if (given := group & credentials.keys()) and given != group:
-                lacking = sorted(kind.credentials[option][0] for option in group - given)
-                raise SourceForbidden(
-                    f"{shown(self.uri)}: the Secret that {SECRET_FIELD} names lacks {' and '.join(lacking)}"
-                )
+        needed = {option for given in credentials for option in kind.needs.get(given, ())}
+        if lacking := sorted(kind.credentials[option][0] for option in needed - credentials.keys()):
+            raise SourceForbidden(
+                f"{shown(self.uri)}: the Secret that {SECRET_FIELD} names lacks {' and '.join(lacking)}"
+            )
         settings = {option: value for option, keys in kind.settings.items() if (value := self._access.setting(*keys))}
         config: dict[str, object] = {**kind.defaults, **settings, **credentials}
         self._anonymous = config["skip_signature"] = not credentials
