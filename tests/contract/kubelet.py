@@ -19,7 +19,7 @@ from kubernetes.client.exceptions import ApiException
 from tests.contract.manifests import node_ready
 
 from littoral.api import group
-from littoral.modelstore.report import FetchedModel, Report
+from littoral.modelstore.report import FailedModel, FetchedModel, Report
 from littoral.modelstore.request import ENV_REQUEST
 from littoral.triton import cleaning_job
 from rig import kube
@@ -57,6 +57,13 @@ def load_failed(log: str) -> State:
     waiting = {"reason": "CrashLoopBackOff", "message": "back-off restarting failed container"}
     ended = {"exitCode": 1, "message": log}
     return None, {"ready": False, "restartCount": 1, "state": {"waiting": waiting}, "lastState": {"terminated": ended}}
+
+
+def fetched_without(**models: str) -> State:
+    """The fetch container of a shared server ended well, but for these of its models, by reason."""
+    missing = tuple(FailedModel(name, reason, f"{name} did not arrive") for name, reason in models.items())
+    ended = {"exitCode": 0, "message": Report("partial", failures=missing).dump()}
+    return {"ready": True, "state": {"terminated": ended}}, {"ready": True, "state": {"running": {}}}
 
 
 class Kubelets:
@@ -203,8 +210,9 @@ def _status(pod: Json, state: State) -> Json:
     fetch, told = state
     server = {key: value for key, value in told.items() if key != WITHOUT}
     first, *others = pod["spec"]["containers"]
+    arrived = fetch is None or fetch["state"].get("terminated", {}).get("exitCode") == 0
     if prefetches(pod):
-        server = {"ready": False, "state": {"terminated": {"exitCode": 0}}} if fetch is None else _WAITING
+        server = {"ready": False, "state": {"terminated": {"exitCode": 0}}} if arrived else _WAITING
     missing = {f"{group.MODEL_CONTAINER_PREFIX}{model}" for model in told.get(WITHOUT, ())}
     shown = {each["name"]: {**server, "ready": server["ready"] and each["name"] not in missing} for each in others}
     ready = "True" if server["ready"] and not missing else "False"
@@ -214,7 +222,7 @@ def _status(pod: Json, state: State) -> Json:
         return {"name": spec["name"], "restartCount": 0, **image, "lastState": {}, **status}
 
     return {
-        "phase": "Pending" if fetch is not None else "Succeeded" if prefetches(pod) else "Running",
+        "phase": "Pending" if not arrived else "Succeeded" if prefetches(pod) else "Running",
         "conditions": [
             {"type": kind, "status": ready, "lastTransitionTime": _now()} for kind in ("Ready", "ContainersReady")
         ],

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from tests.contract.kubelet import serving_without
+from tests.contract.kubelet import prefetches, serving_without
 from tests.contract.manifests import Json, variant
 from tests.contract.site import Site, condition, eventually, only, verdict
 
@@ -17,8 +17,8 @@ VISION = {"server": {"group": "vision"}, "slice": {"memory": "512Mi"}}
 
 
 async def shared(site: Site, resource: Any) -> list[Json]:
-    """The group's children of a kind."""
-    items = await site.all(resource)
+    """The group's children of a kind; of its pods those that serve."""
+    items = [item for item in await site.all(resource) if not (resource == PODS and prefetches(item))]
     return [item for item in items if item["metadata"].get("labels", {}).get(group.LABEL_GROUP) == "vision"]
 
 

@@ -1,10 +1,11 @@
 """An update cuts over only once artifact and image are on the node: by a Job there, while the old server serves on."""
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from tests.contract.kubelet import LOADING, SERVING, State, fetch_failed, of, prefetches
+from tests.contract.kubelet import LOADING, SERVING, State, fetch_failed, fetched_without, of, prefetches
 from tests.contract.manifests import variant
 from tests.contract.site import Site, condition, eventually, only, verdict
 from tests.contract.test_update import deployed, serve
@@ -207,7 +208,78 @@ async def test_a_full_cache_is_collected_by_a_job_that_knows_what_is_on_the_node
     (fetch,) = job["spec"]["template"]["spec"]["initContainers"]
     request = json.loads(fetch["env"][0]["value"])
     assert (request["prefetch"], len(request["slices"])) == (True, 2)
-    body = await site.get(MODELS, "second")
-    assert verdict(body) == ("False", "CacheFull")
+    await site.says("second", "False", "CacheFull")
     site.kubelets.when(of(digest="b"), SERVING)
     await site.serves_on("second", node)
+
+
+# Shared servers
+
+
+async def together(site: Site) -> str:
+    """Models a and b on one shared server; the uid of its pod."""
+    await site.nodes("a")
+    for name in ("a", "b"):
+        await site.model(name, server={"group": "vision"}, slice={"memory": "512Mi"})
+    for name in ("a", "b"):
+        await site.ready(name)
+    return await server(site)
+
+
+async def server(site: Site) -> str:
+    pods = [pod for pod in await site.all(PODS) if not prefetches(pod)]
+    uid: str = only([pod for pod in pods if "deletionTimestamp" not in pod["metadata"]])["metadata"]["uid"]
+    return uid
+
+
+def brings(digit: str) -> Callable[[Any], bool]:
+    """Matches the prefetches of a server one of whose models has this digest."""
+    return lambda pod: prefetches(pod) and digit * 64 in str(pod["spec"]["initContainers"])
+
+
+async def test_a_shared_server_restarts_after_its_prefetch(site: Site) -> None:
+    before = await together(site)
+    site.kubelets.when(brings("b"), SLOW)
+    await site.respec("b", variants=[variant(digest="b")])
+
+    async def waiting() -> None:
+        body = await site.get(MODELS, "b")
+        assert verdict(body) == ("False", "Updating"), condition(body, "Ready")
+        assert "fetching revision vision-" in condition(body, "Ready")["message"]
+
+    await eventually(waiting)
+    assert verdict(await site.get(MODELS, "a")) == ("True", "Serving")
+    assert await server(site) == before
+    site.kubelets.when(brings("b"), SERVING)
+    for name in ("a", "b"):
+        await site.ready(name)
+    assert await server(site) != before
+
+    async def gone() -> None:
+        assert await site.all(JOBS) == []
+
+    await eventually(gone)
+
+
+async def test_a_shared_server_is_not_restarted_for_what_is_not_what_was_promised(site: Site) -> None:
+    before = await together(site)
+    site.kubelets.when(brings("b"), fetched_without(b="DigestMismatch"))
+    await site.respec("b", variants=[variant(digest="b")])
+    failed = await site.says("b", "False", "UpdateFailed")
+    assert "prefetch: DigestMismatch: b did not arrive" in condition(failed, "Ready")["message"]
+    await site.ready("a")
+    assert await server(site) == before
+
+
+async def test_who_joins_a_shared_server_and_does_not_arrive_holds_up_nobody(site: Site) -> None:
+    before = await together(site)
+    site.kubelets.when(brings("c"), fetched_without(c="SourceUnreachable"))
+    await site.model("c", server={"group": "vision"}, slice={"memory": "512Mi"}, variants=[variant(digest="c")])
+    await site.respec("b", variants=[variant(digest="b")])
+    for name in ("a", "b"):
+        await site.ready(name)
+
+    async def restarted() -> None:
+        assert await server(site) != before
+
+    await eventually(restarted)
