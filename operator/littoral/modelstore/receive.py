@@ -7,7 +7,7 @@ Download, hash and unpack are one stream, and every byte is written once. What c
 - one stream of an archive: the folder that it holds. Its digest is that of the archive's bytes; each file's is taken on
   the way into the listing;
 - a collection: a folder with its members. Where the promised digest proves theirs (an OCI manifest), each must match
-  its own; else the digest is that of the listing.
+  its own, and a manifest of one file alone is that file or archive; else the digest is that of the listing.
 
 The caller compares: a Received says what came, not that it is right. Only where a member has a promise of its own is
 DigestMismatch raised here. What the bytes prove has the first word: an archive that can't be unpacked is still read to
@@ -18,7 +18,7 @@ import contextlib
 import hashlib
 import logging
 import unicodedata
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Final, Protocol
 
@@ -76,13 +76,7 @@ def receive(
     included, are not of what the source hands out now: remove `content` and begin anew. OSError comes from the disk.
     """
     receiving = _Receiving(content, promised, Tally(what, limit=limit), room, patience or Patience())
-    if isinstance(origin, Collection):
-        return receiving.collection(origin)
-    if 0 < part < HEAD:
-        # Too little to tell that it is no archive.
-        content.unlink()
-        part = 0
-    return receiving.rest(origin, part) if part else receiving.stream(origin)
+    return receiving.collection(origin, part) if isinstance(origin, Collection) else receiving.one(origin, part)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +87,16 @@ class _Receiving:
     room: Room
     patience: Patience
 
-    def stream(self, source: Source) -> Received:
-        """Take a file or an archive from its first byte on."""
+    def one(self, source: Source, part: int) -> Received:
+        """Take a file, from its beginning or after its first `part` bytes, or an archive."""
+        if part >= HEAD:
+            return self._rest(source, part)
+        if part:
+            # Too little to tell that it is no archive.
+            self.content.unlink()
+        return self._stream(source)
+
+    def _stream(self, source: Source) -> Received:
         with contextlib.closing(self._download(source, self.tally.what)) as download:
             kind = archive_kind(download.peek(HEAD))
             self._announced(download)
@@ -109,8 +111,7 @@ class _Receiving:
                     raise
             return _received(download, tree.listing())
 
-    def rest(self, source: Source, part: int) -> Received:
-        """Take what follows the first `part` bytes of a file."""
+    def _rest(self, source: Source, part: int) -> Received:
         _log.info("%s: %d bytes are here from an earlier attempt; they are hashed again", self.tally.what, part)
         with grown_file(self.content, part) as file:
             digest = hashlib.sha256()
@@ -122,13 +123,17 @@ class _Receiving:
                 self._announced(download)
                 return self._file(download, file)
 
-    def collection(self, origin: Collection) -> Received:
+    def collection(self, origin: Collection, part: int) -> Received:
         """Take every member of a collection."""
         members = checked(patiently(origin.members, self.patience), self.tally.what)
         sizes = [member.size for member in members if member.size is not None]
         if len(sizes) == len(members):
             self.tally.total = sum(sizes)
         self.tally.expect(sum(sizes))
+        if origin.verified and len(members) == 1 and not members[0].unpack and "/" not in members[0].path:
+            return self._only(members[0], part)
+        if part:
+            self.content.unlink()
         self.room.require(sum(sizes))
         tree, resumed = Tree(self.content, self.room.spend), False
         for member in members:
@@ -139,6 +144,12 @@ class _Receiving:
         listing = tree.listing()
         digest = self.promised if origin.verified else listing.digest()
         return Received(digest, self.tally.received, listing, resumed)
+
+    def _only(self, member: Member, part: int) -> Received:
+        """Take a manifest's only file as what it is from any other source."""
+        came = replace(self, promised=member.sha256 or "").one(member.source, part)
+        _prove(member, f"{self.tally.what}: {quoted(member.path)}", came.digest, came.size, resumed=came.resumed)
+        return replace(came, digest=self.promised, validator=None)
 
     def _download(
         self, source: Source, what: str, *, start: int = 0, digest: "hashlib._Hash | None" = None
@@ -168,13 +179,18 @@ def _member(member: Member, download: Download, tree: Tree) -> None:
     except (ArchiveUnsafe, LayoutInvalid):
         if not member.sha256 or download.finish() == member.sha256:
             raise
-    if not member.sha256 or (digest := download.finish()) == member.sha256:
+    _prove(member, download.what, download.finish(), download.received, resumed=download.resumed)
+
+
+def _prove(member: Member, what: str, digest: str, size: int, *, resumed: bool) -> None:
+    """Raise DigestMismatch unless a member is what it was promised to be; SourceChanged where it was joined."""
+    if not member.sha256 or digest == member.sha256:
         return
-    if download.resumed:
+    if resumed:
         raise SourceChanged
     raise DigestMismatch(
-        f"{download.what} is not what the manifest promises: its {download.received} bytes have sha256 {digest}, "
-        f"not {member.sha256}; push the artifact again"
+        f"{what} is not what the manifest promises: its {size} bytes have sha256 {digest}, not {member.sha256}; "
+        "push the artifact again"
     )
 
 
