@@ -19,6 +19,7 @@ _KINDS = {
     "inferencemodels": "/apis/littoral.dev/v1alpha1",
     "deployments": "/apis/apps/v1",
     "services": "/api/v1",
+    "jobs": "/apis/batch/v1",
 }
 
 
@@ -36,6 +37,8 @@ class Observer:
         """Revision by name."""
         self.available: set[str] = set()
         self.services: set[str] = set()
+        self.prepared: dict[str, str] = {}
+        """By model: the revision that its newest prefetch Job brings."""
         self._models: dict[str, set[str]] = {}
         self._deployment: Mapping[str, Any] = {}
         self._at = 0.0
@@ -115,6 +118,9 @@ class Observer:
                 self._models.setdefault(labels.get("littoral.dev/model", ""), set()).add(name)
                 if body.get("status", {}).get("availableReplicas"):
                     self.available.add(name)
+            elif plural == "jobs":
+                labels = body["metadata"].get("labels", {})
+                self.prepared[labels.get("littoral.dev/model", "")] = labels.get("littoral.dev/revision", "")
             else:
                 self.services.add(name)
             self._changed.notify_all()
@@ -125,5 +131,5 @@ class Observer:
         elif plural == "deployments":
             self.deployments.pop(name, None)
             self.available.discard(name)
-        else:
+        elif plural == "services":
             self.services.discard(name)
