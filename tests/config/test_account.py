@@ -42,6 +42,10 @@ def _create(api: Any, document: dict[str, Any]) -> None:
             raise
 
 
+def _batch(core: Any) -> Any:
+    return kubernetes.client.BatchV1Api(core.api_client)
+
+
 CALLS: dict[str, tuple[Callable[[Any], Any], bool]] = {
     "its ConfigMap in all namespaces": (
         lambda core: core.list_config_map_for_all_namespaces(field_selector=CATALOGUE),
@@ -51,6 +55,8 @@ CALLS: dict[str, tuple[Callable[[Any], Any], bool]] = {
     "another ConfigMap": (lambda core: core.read_namespaced_config_map("kube-root-ca.crt", "default"), False),
     "nodes": (lambda core: core.list_node(), True),
     "pods of all namespaces": (lambda core: core.list_pod_for_all_namespaces(), True),
+    "jobs of all namespaces": (lambda core: _batch(core).list_job_for_all_namespaces(), True),
+    "cron jobs": (lambda core: _batch(core).list_cron_job_for_all_namespaces(), False),
     "secrets": (lambda core: core.list_secret_for_all_namespaces(), False),
     "secrets of its own namespace": (lambda core: core.list_namespaced_secret(group.OPERATOR_NAMESPACE), False),
     "a node's proxy": (lambda core: core.connect_get_node_proxy("edge-a"), False),

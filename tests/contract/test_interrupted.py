@@ -137,6 +137,6 @@ async def test_answers_that_are_lost(site: Site, account: Path) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("nth", range(1, 51))  # undisturbed, the phases take 44, 30 and 6 writes
+@pytest.mark.parametrize("nth", range(1, 51))  # undisturbed, the phases take 47, 47 and 4 writes
 async def test_dying_once_after_each_write(site: Site, account: Path, nth: int) -> None:
     await lives(site, account, "dies", lambda number: nth if number == 0 else NEVER)
