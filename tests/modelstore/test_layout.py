@@ -12,7 +12,8 @@ from tritonclient.grpc import model_config_pb2
 from littoral.modelstore.report import Report
 
 WRONG: dict[str, tuple[dict[str, Member], str]] = {
-    "no version": ({"model.onnx": b"x"}, "no version folder (1/) at its root; pack the content"),
+    "no version": ({"a.onnx": b"x", "b.onnx": b"x"}, "no version folder (1/) at its root; pack the content"),
+    "a file of another format": ({"model.plan": b"x"}, "no version folder (1/) at its root; pack the content"),
     "one folder too deep": ({"plate/1/model.onnx": b"x"}, "one in 'plate'/; pack the folder's content: tar -C plate"),
     "version zero": ({"0/model.onnx": b"x"}, "no version folder"),
     "version is a file": ({"1": b"x"}, "no version folder"),
@@ -46,6 +47,19 @@ def test_a_zip_is_not_laid_out_as_a_model_unless_it_is_torchscript(namespace: Na
     assert "zip" in namespace.fetch(onnx("file:///import/m", body)).message
     assert namespace.fetch(onnx("file:///import/m", body, format="pytorch")).ok
     assert (namespace.repository / "plate" / "1" / "model.pt").read_bytes() == body
+
+
+def test_a_folder_that_holds_one_file_of_the_format_is_that_file(
+    namespace: Namespace, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As a registry's artifact of one layer is."""
+    with caplog.at_level(logging.INFO):
+        report = bring(namespace, {"plate-7.onnx": b"weights", "config.pbtxt": b"max_batch_size: 4", "model.sig": b""})
+    assert report.ok, report
+    folder = namespace.repository / "plate"
+    assert (folder / "1" / "model.onnx").read_bytes() == b"weights"
+    assert (config_of(folder).max_batch_size, kinds(folder)) == (4, ["KIND_GPU"])
+    assert "the artifact is the file 'plate-7.onnx', laid out as version 1" in caplog.text
 
 
 def test_what_an_earlier_run_of_the_pod_left_is_replaced(namespace: Namespace) -> None:

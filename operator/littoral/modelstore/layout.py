@@ -26,7 +26,7 @@ from typing import Final
 from littoral.modelstore import config, pbtxt
 from littoral.modelstore.cache import Artifact
 from littoral.modelstore.errors import LayoutInvalid
-from littoral.modelstore.request import ModelRequest
+from littoral.modelstore.request import BUNDLE, ModelRequest
 
 CONFIG: Final = "config.pbtxt"
 MODEL_FILES: Final[Mapping[str, str]] = {
@@ -120,11 +120,18 @@ class _Layout:
             (target / CONFIG).write_text(self._model.config, encoding="utf-8")
 
     def folder(self, content: Path, target: Path) -> None:
-        """Lay out a folder that holds version folders as the model."""
-        if not _versions(content):
-            raise self._invalid(_no_version(content))
+        """Lay out a folder that holds version folders as the model.
+
+        One that holds a single file instead is that file, as registries have it: an artifact of one layer is a folder.
+        """
         own = self._config_of(content / CONFIG, self._model.name)
-        self._link(content, target)
+        if _versions(content):
+            self._link(content, target)
+        elif (only := _only_file(content)) and only.suffix == Path(MODEL_FILES.get(self._model.format, "")).suffix:
+            _log.info("%s: the artifact is the file %a, laid out as version 1", self._model.name, only.name)
+            self.file(only, target)
+        else:
+            raise self._invalid(_no_version(content))
         text = self._model.config if own is None else self._completed(own, self._model.name, only=None)
         if text is not None:
             (target / CONFIG).write_text(text, encoding="utf-8")
@@ -197,6 +204,12 @@ class _Layout:
 
 def _versions(content: Path) -> bool:
     return any(_VERSION.fullmatch(entry.name) and entry.is_dir() for entry in content.iterdir())
+
+
+def _only_file(content: Path) -> Path | None:
+    """Return the one file that a folder holds beside the model's configuration and signature; None where it is more."""
+    entries = [entry for entry in content.iterdir() if entry.name not in {CONFIG, BUNDLE}]
+    return entries[0] if len(entries) == 1 and entries[0].is_file() and not entries[0].is_symlink() else None
 
 
 def _no_version(content: Path) -> str:

@@ -18,6 +18,8 @@ ENV_TERMINATION_LOG: Final = "LITTORAL_TERMINATION_LOG"
 ENV_MOUNTS: Final = "LITTORAL_MOUNTS"
 """The folder that takes the place of /etc/littoral, for tests."""
 
+BUNDLE: Final = "model.sig"
+"""Where `model_signing` puts a signature's bundle, at the root of what it signs."""
 _NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 _PART: Final = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")

@@ -25,9 +25,9 @@ from littoral.modelstore import access, statement
 from littoral.modelstore.cache import Artifact, Cache
 from littoral.modelstore.delivery import OpenSource
 from littoral.modelstore.errors import KeysMissing, SignatureInvalid, SourceUnreachable, TooLarge
-from littoral.modelstore.request import ModelRequest
+from littoral.modelstore.request import BUNDLE, ModelRequest
 from littoral.modelstore.sources import Collection, SourceChanged, shown
-from littoral.modelstore.statement import BUNDLE, Unproved
+from littoral.modelstore.statement import Unproved
 from littoral.modelstore.transfer import Download, Patience
 
 NOTE: Final = "signature"

@@ -24,9 +24,8 @@ from securesystemslib.signer import Signature, SSlibKey  # type: ignore[attr-def
 from littoral.api.group import TRUSTED_KEYS
 from littoral.modelstore.cache import Artifact
 from littoral.modelstore.listing import Entry, Listing
+from littoral.modelstore.request import BUNDLE
 
-BUNDLE: Final = "model.sig"
-"""Where `model_signing` puts the bundle, at the root of what it signs."""
 _MEDIA_TYPE: Final = "application/vnd.dev.sigstore.bundle"
 _PAYLOAD_TYPE: Final = "application/vnd.in-toto+json"
 _STATEMENT: Final = "https://in-toto.io/Statement/v1"
