@@ -58,6 +58,12 @@ def test_what_was_verified_under_this_boot_is_found_and_nothing_is_read(entry: P
     assert {each.path for each in artifact.listing.entries} in ({""}, set(FILES))
 
 
+def test_an_entry_whose_listing_is_damaged_is_not_found_even_under_this_boot(entry: Path, tmp_path: Path) -> None:
+    flip(entry / "listing")
+
+    assert Cache(tmp_path, boot="first").find(DIGEST) is None, "a signature is compared with it"
+
+
 def test_after_a_boot_an_entry_is_compared_once_and_then_found(entry: Path, tmp_path: Path) -> None:
     cache = Cache(tmp_path, boot="second")
     assert cache.find(DIGEST) is None

@@ -282,6 +282,21 @@ def test_what_is_served_is_pinned_and_what_failed_is_only_waited_for(namespace: 
     assert pins.of("plate-x") == Pin((second.sha256,), (first.sha256,))
 
 
+def test_a_restart_leaves_what_was_prefetched_and_a_prefetch_of_what_serves_lets_it_go(
+    namespace: Namespace, origin: Origin
+) -> None:
+    pins = Cache(namespace.cache).pins
+    first, second = (onnx(origin.put(f"/{body!r}", Resource(body)), body) for body in (b"one", b"two"))
+    assert namespace.fetch(first, pinned_by="plate-x").ok
+    assert namespace.fetch(second, pinned_by="plate-x", prefetch=True).ok
+
+    assert namespace.fetch(first, pinned_by="plate-x").ok
+    assert pins.of("plate-x") == Pin((first.sha256,), (), (second.sha256,))
+
+    assert namespace.fetch(first, pinned_by="plate-x", prefetch=True).ok
+    assert pins.of("plate-x") == Pin((first.sha256,))
+
+
 @pytest.mark.parametrize("cached", [True, False])
 def test_what_is_larger_than_declared_is_too_large_whether_it_is_here_or_not(
     namespace: Namespace, cached: bool
