@@ -9,7 +9,7 @@ from tests.modelstore.receiving import FILES, fails, files_in, received
 
 from littoral.modelstore import listing
 from littoral.modelstore.errors import FetchError, SourceUnreachable, UnsupportedSource
-from littoral.modelstore.sources import source_for
+from littoral.modelstore.sources import Collection, source_for, version_of
 
 
 @pytest.fixture
@@ -27,6 +27,20 @@ def test_a_folder_is_taken_with_all_that_is_below_it(imports: Path, tmp_path: Pa
 
     assert files_in(tmp_path / "content") == FILES
     assert came.digest == listing.of(imports / "plate 7").digest()
+
+
+def test_a_folder_carried_anew_is_another_version_though_its_sizes_are_the_same(imports: Path) -> None:
+    origin = source_for("file:///import/plate%207/", imports)
+    assert isinstance(origin, Collection)
+    before = version_of(origin.members())
+    assert version_of(origin.members()) == before
+
+    config = imports / "plate 7" / "config.pbtxt"
+    (imports / "new").write_bytes(config.read_bytes())
+    (imports / "new").replace(config)
+
+    assert before is not None
+    assert version_of(origin.members()) != before
 
 
 def test_the_whole_of_import_is_no_model(imports: Path) -> None:

@@ -269,6 +269,17 @@ def test_the_validator_of_what_came_is_kept(tmp_path: Path) -> None:
     assert received(Scripted(FILE), tmp_path / "content").validator == '"1"'
 
 
+def test_a_version_of_a_collection_is_told_from_another(tmp_path: Path) -> None:
+    def version(*members: Member) -> str | None:
+        return received(Several(members), tmp_path / str(len(list(tmp_path.iterdir())))).validator
+
+    first = version(Member("a", Scripted(FILE), validator="1"), Member("b", Scripted(FILE), validator="1"))
+
+    assert first == version(Member("a", Scripted(FILE), validator="1"), Member("b", Scripted(FILE), validator="1"))
+    assert first != version(Member("a", Scripted(FILE), validator="1"), Member("b", Scripted(FILE), validator="2"))
+    assert version(Member("a", Scripted(FILE), validator="1"), Member("b", Scripted(FILE))) is None
+
+
 @pytest.mark.parametrize("archive", [False, True])
 def test_a_large_artifact_passes_through_one_chunk_at_a_time(tmp_path: Path, archive: bool) -> None:
     body = os.urandom(3 * CHUNK + 17)

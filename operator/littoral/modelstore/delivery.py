@@ -18,7 +18,7 @@ from littoral.modelstore.collection import Allowance, Collector
 from littoral.modelstore.errors import DigestMismatch, FetchError, SourceUnreachable, TooLarge
 from littoral.modelstore.quarantine import Refusal
 from littoral.modelstore.request import ModelRequest
-from littoral.modelstore.sources import Collection, Origin, SourceChanged, shown, source_for
+from littoral.modelstore.sources import Collection, Origin, SourceChanged, shown, source_for, version_of
 from littoral.modelstore.transfer import Patience
 
 ROUNDS: Final = 3
@@ -133,9 +133,8 @@ def _changed(refusal: Refusal, origin: Origin) -> bool:
     """Tell, by one request, whether a source says that it holds something else than what was refused."""
     try:
         if isinstance(origin, Collection):
-            sizes = [member.size for member in origin.members()]
-            size = None if None in sizes else sum(size or 0 for size in sizes)
-            return None not in {size, refusal.size} and size != refusal.size
+            version = version_of(origin.members())
+            return None not in {version, refusal.validator} and version != refusal.validator
         stream = origin.open(0)
     except (FetchError, SourceChanged):
         # Nothing new is known of it.

@@ -25,7 +25,7 @@ from typing import IO, Final, Protocol
 from littoral.modelstore.errors import ArchiveUnsafe, DigestMismatch, LayoutInvalid, UnsupportedSource
 from littoral.modelstore.files import grown_file, new_file
 from littoral.modelstore.listing import Entry, Listing
-from littoral.modelstore.sources import CHUNK, Collection, Member, Origin, Source, SourceChanged
+from littoral.modelstore.sources import CHUNK, Collection, Member, Origin, Source, SourceChanged, version_of
 from littoral.modelstore.transfer import Download, Patience, Tally, patiently
 from littoral.modelstore.tree import MAX_MEMBERS, Tree, quoted, safe_parts
 from littoral.modelstore.unpack import HEAD, archive_kind, unpack
@@ -143,7 +143,7 @@ class _Receiving:
                 resumed |= download.resumed
         listing = tree.listing()
         digest = self.promised if origin.verified else listing.digest()
-        return Received(digest, self.tally.received, listing, resumed)
+        return Received(digest, self.tally.received, listing, resumed, version_of(members))
 
     def _only(self, member: Member, part: int) -> Received:
         """Take a manifest's only file as what it is from any other source."""

@@ -5,6 +5,7 @@ A source hands out the bytes of one artifact from any offset; it never retries, 
 same request may work in a moment), SourceForbidden, NodeClockWrong or UnsupportedSource.
 """
 
+import json
 import urllib.parse
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
@@ -50,7 +51,8 @@ class Member:
     """One of the files that make up an artifact.
 
     `path` is relative, with "/" between its parts; `size` (bytes) and `sha256` (hex digits) are given where the origin
-    promises them. With `unpack` it is an archive whose content belongs into the folder `path` ("" is the root).
+    promises them; `validator` is what it says of the version, as in Stream. With `unpack` it is an archive whose
+    content belongs into the folder `path` ("" is the root).
     """
 
     path: str
@@ -58,6 +60,17 @@ class Member:
     size: int | None = None
     sha256: str | None = None
     unpack: bool = False
+    validator: str | None = None
+
+
+def version_of(members: tuple[Member, ...]) -> str | None:
+    """Return what tells this version of a collection from others; None where the origin says nothing of it."""
+    import hashlib  # noqa: PLC0415 - a warm start hashes nothing
+
+    seen = [(member.path, member.size, member.sha256 or member.validator) for member in members]
+    if any(version is None for _, _, version in seen):
+        return None
+    return hashlib.sha256(json.dumps(seen).encode()).hexdigest()
 
 
 @runtime_checkable

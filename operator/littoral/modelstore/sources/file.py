@@ -122,8 +122,9 @@ class ImportedFolder:
                         yield from self._below(_opened(entry.name, folder, opened), path)
                 elif entry.is_file(follow_symlinks=False):
                     source = ImportedFile(self._uri, self._imports, path)
-                    size = entry.stat(follow_symlinks=False).st_size
-                    yield Member("/".join(path[len(self._parts) :]), source, size)
+                    status = entry.stat(follow_symlinks=False)
+                    name = "/".join(path[len(self._parts) :])
+                    yield Member(name, source, status.st_size, validator=_version(status))
                 else:
                     raise UnsupportedSource(f"{_named(path)} is neither a file nor a folder; put the file itself there")
 
@@ -162,8 +163,12 @@ def _explained(error: OSError, parts: tuple[str, ...], what: str) -> FetchError:
 
 def _stream(descriptor: int, offset: int, name: str) -> Stream:
     status = os.fstat(descriptor)
-    # A file that was put in the place of a wrong one is another one, whatever its size and its time of change say.
-    return Stream(_chunks(descriptor, offset, name), status.st_size, f"{status.st_ino}.{status.st_ctime_ns}")
+    return Stream(_chunks(descriptor, offset, name), status.st_size, _version(status))
+
+
+def _version(status: os.stat_result) -> str:
+    """A file that was put in the place of a wrong one is another one, whatever its size and its time of change say."""
+    return f"{status.st_ino}.{status.st_ctime_ns}"
 
 
 def _chunks(descriptor: int, offset: int, name: str) -> Generator[bytes, None, None]:

@@ -115,25 +115,25 @@ class ObjectFolder:
         Raises SourceUnreachable, SourceForbidden, NodeClockWrong, UnsupportedSource.
         """
         found = [
-            Member(path, ObjectSource(self._bucket, self._key(path)), size)
-            for path, size in sorted(self._sizes().items())
+            Member(path, ObjectSource(self._bucket, self._key(path)), size, validator=version)
+            for path, (size, version) in sorted(self._listed().items())
             if size or not self._is_marker(path)
         ]
         if not found:
             raise SourceUnreachable(f"{shown(self._bucket.uri)} holds no object")
         return tuple(found)
 
-    def _sizes(self) -> dict[str, int]:
-        """Return the size of each object by its path below the prefix."""
-        sizes: dict[str, int] = {}
+    def _listed(self) -> dict[str, tuple[int, str]]:
+        """Return size and version of each object by its path below the prefix."""
+        listed: dict[str, tuple[int, str]] = {}
         what = shown(self._bucket.uri)
         try:
             for page in obstore.list(self._bucket.store(), self._prefix or None, chunk_size=1000):
                 for meta in page:
                     if path := meta["path"].removeprefix(self._prefix).removeprefix("/"):
-                        sizes[path] = meta["size"]
+                        listed[path] = meta["size"], meta["e_tag"] or meta["last_modified"].isoformat()
                 # Here and not after the last page: a bucket may hold millions.
-                if len(sizes) > MAX_MEMBERS:
+                if len(listed) > MAX_MEMBERS:
                     raise UnsupportedSource(f"{what} holds more than {MAX_MEMBERS} objects; pack them as a tar archive")
         except (BaseError, OSError) as error:
             if "InvalidPath" in type(error).__name__ or "InvalidPath" in str(error):
@@ -141,7 +141,7 @@ class ObjectFolder:
                     f"{what} holds an object whose key is no path: empty parts, '.' or '..' between its slashes"
                 ) from None
             raise self._bucket.failure(error) from None
-        return sizes
+        return listed
 
     def _is_marker(self, path: str) -> bool:
         """Tell whether an object of no bytes is listed without the "/" at its key's end: then no object is there."""
