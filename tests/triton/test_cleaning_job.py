@@ -57,11 +57,11 @@ def test_runs_on_its_node_whatever_keeps_others_away(pod: Json) -> None:
     assert pod["tolerations"] == [{"operator": "Exists"}]
 
 
-def test_is_root_without_a_capability_and_without_a_token(pod: Json) -> None:
+def test_is_root_that_may_remove_anybodys_files_and_no_more_without_a_token(pod: Json) -> None:
     context = pod["containers"][0]["securityContext"]
 
     assert (context["runAsUser"], context["runAsNonRoot"]) == (0, False)
-    assert context["capabilities"] == {"drop": ["ALL"]}
+    assert context["capabilities"] == {"drop": ["ALL"], "add": ["DAC_OVERRIDE"]}
     assert (context["allowPrivilegeEscalation"], context["readOnlyRootFilesystem"]) == (False, True)
     assert pod["automountServiceAccountToken"] is False
     assert pod["securityContext"] == {"seccompProfile": {"type": "RuntimeDefault"}}

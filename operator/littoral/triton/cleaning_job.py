@@ -15,7 +15,6 @@ from littoral.api import group
 from littoral.api.base import Metadata
 from littoral.modelstore.clean import REFUSED
 from littoral.triton import metadata
-from littoral.triton.pod_template import UNPRIVILEGED
 
 COMPONENT: Final = "cleaning"
 """app.kubernetes.io/component of the Job and its pods. The pods are not watched: the Job says how they ended."""
@@ -72,7 +71,9 @@ def _pod(node: str, namespace_uid: str, image: str) -> dict[str, Any]:
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "resources": {"requests": {"cpu": "10m", "memory": "32Mi"}},
         "securityContext": {
-            **UNPRIVILEGED,
+            "allowPrivilegeEscalation": False,
+            # What people carried into import/ need not be root's; `baseline` allows it.
+            "capabilities": {"drop": ["ALL"], "add": ["DAC_OVERRIDE"]},
             "readOnlyRootFilesystem": True,
             "runAsNonRoot": False,
             "runAsUser": 0,
