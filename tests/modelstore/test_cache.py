@@ -160,6 +160,21 @@ def test_content_that_cannot_be_read_is_no_content(
     assert not entry.exists()
 
 
+def test_a_copy_is_not_thrown_away_because_the_machine_is_short_of_something(
+    entry: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def short(*_: object) -> None:
+        raise OSError(12, os.strerror(12))
+
+    monkeypatch.setattr("littoral.modelstore.listing.Listing.difference", short)
+    cache = Cache(tmp_path, boot="second")
+
+    with pytest.raises(OSError, match="Cannot allocate memory"):
+        cache.verify(DIGEST)
+    assert cache.find(DIGEST) is None
+    assert cache.kept() == (DIGEST,)
+
+
 def test_where_the_kernel_tells_no_boot_everything_is_compared_each_time(entry: Path, tmp_path: Path) -> None:
     cache = Cache(tmp_path, boot="")
 

@@ -23,6 +23,7 @@ content was compared with the listing once more. What differs is thrown away, an
 can't be read: what can't be proved is fetched again.
 """
 
+import errno
 import hashlib
 import logging
 import os
@@ -55,6 +56,10 @@ _DISCARDED: Final = ".discarded"
 _RESERVED: Final = "reserved"
 _CUT: Final = (SourceUnreachable, SourceForbidden, NodeClockWrong)
 """Failures after which the rest of a file may come another time."""
+_ROTTEN: Final = frozenset(
+    {errno.EIO, errno.EBADMSG, errno.ENOENT, errno.ENOTDIR, errno.ELOOP, getattr(errno, "EUCLEAN", errno.EIO)}
+)
+"""What the kernel says of content that the disk has lost. Anything else, as too little memory, says nothing of it."""
 _log: Final = logging.getLogger(__name__)
 
 
@@ -278,9 +283,12 @@ def stored_size(content: Path) -> int:
 
 
 def _difference(artifact: Artifact) -> str | None:
+    """Return in words in what an artifact is not what was verified, or None. Raises OSError."""
     try:
         return artifact.listing.difference(artifact.content)
     except OSError as error:
+        if error.errno not in _ROTTEN:
+            raise
         return f"it cannot be read ({error.strerror})"
 
 
