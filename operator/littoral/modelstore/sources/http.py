@@ -223,8 +223,9 @@ class HttpSource:
         cause = error.args[0] if isinstance(error, SSLError) and error.args else None
         if isinstance(cause, ssl.SSLCertVerificationError) and cause.verify_code == NOT_YET_VALID:
             return clock_wrong(url, self._access)
-        # No link trouble, and the same in a second: an untrusted certificate, a redirect to what is no URL.
-        final = isinstance(error, SSLError | LocationValueError)
+        # No link trouble, and the same in a second: an untrusted certificate, a redirect to what is no URL. Any other
+        # failure of TLS may be a bit that the link turned over.
+        final = isinstance(cause, ssl.SSLCertVerificationError) or isinstance(error, LocationValueError)
         return SourceUnreachable(f"{shown(url)} cannot be reached: {_sentence(error)}", retry=not final)
 
 
