@@ -123,7 +123,7 @@ def test_the_forward_proxy_carries_whole_urls_and_tunnels(speaker: str) -> None:
             head = b""
             while b"\r\n\r\n" not in head:
                 head += tunnel.recv(1)
-            assert head.startswith(b"HTTP/1.0 200")
+            assert head.startswith(b"HTTP/1.1 200")
             tunnel.sendall(b"?")
             heard = b""
             while chunk := tunnel.recv(65536):

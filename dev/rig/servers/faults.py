@@ -62,6 +62,15 @@ class FaultyLink:
             self.struck += due
             return due
 
+    def mend(self) -> None:
+        """Let nothing more go wrong."""
+        with self._lock:
+            self._left.clear()
+
+    def reroute(self, upstream: str) -> None:
+        """Have new connections go to another server (HOST:PORT)."""
+        self._upstream = split(upstream)
+
     def carry(self, client: socket.socket) -> None:
         """Carry one connection until either side ends it, or a fault does."""
         try:

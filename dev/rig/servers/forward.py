@@ -18,7 +18,9 @@ from collections.abc import Iterator, Mapping
 from rig.servers.program import HOST, split
 
 _CHUNK = 65536
-_HOP = frozenset({"connection", "proxy-connection", "proxy-authorization", "keep-alive", "te", "upgrade"})
+_HOP = frozenset(
+    {"connection", "proxy-connection", "proxy-authorization", "keep-alive", "te", "transfer-encoding", "upgrade"}
+)
 
 
 class ForwardProxy(http.server.ThreadingHTTPServer):
@@ -55,6 +57,7 @@ def forward_proxy(names: Mapping[str, str] | None = None, *, credentials: str | 
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
     server: ForwardProxy
 
     def do_CONNECT(self) -> None:
@@ -86,6 +89,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             for name, value in answer.getheaders():
                 if name.lower() not in _HOP:
                     self.send_header(name, value)
+            self.send_header("Connection", "close")  # its end is the answer's, whatever length was announced
             self.end_headers()
             while chunk := answer.read(_CHUNK):
                 self.wfile.write(chunk)
@@ -100,6 +104,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.send_response(407)
         self.send_header("Proxy-Authenticate", 'Basic realm="site"')
         self.send_header("Content-Length", "0")
+        self.send_header("Connection", "close")
         self.end_headers()
         return False
 

@@ -9,6 +9,7 @@ import yaml
 
 from rig.pki import Pair
 from rig.servers.program import HOST, Program, free_port
+from rig.servers.tokens import ISSUER, SERVICE, TokenServer
 
 USER, PASSWORD = "line-3", "correct horse"
 _BCRYPT = "$2a$04$6lQCYXtMuRNpEBdxeO5Ix.qhTzjTJEYyaPFlwPr6qmSIWuSk3vyfC"
@@ -16,12 +17,23 @@ _BCRYPT = "$2a$04$6lQCYXtMuRNpEBdxeO5Ix.qhTzjTJEYyaPFlwPr6qmSIWuSk3vyfC"
 
 
 class Registry:
-    """A registry: `address` is HOST:PORT. With `private` only USER may read or write; with `tls` it speaks https."""
+    """A registry: `address` is HOST:PORT. With `tls` it speaks https.
 
-    def __init__(self, state: Path, name: str, *, private: bool = False, tls: Pair | None = None) -> None:
+    With `private` only USER may read or write; with `tokens` only who has a token of that server.
+    """
+
+    def __init__(
+        self,
+        state: Path,
+        name: str,
+        *,
+        private: bool = False,
+        tokens: TokenServer | None = None,
+        tls: Pair | None = None,
+    ) -> None:
         self._program = Program(state, name)
         self._port = free_port()
-        self._private, self._tls = private, tls
+        self.private, self.tokens, self.tls = private, tokens, tls
         self.address = f"{HOST}:{self._port}"
         self.url = f"{'https' if tls else 'http'}://{self.address}"
 
@@ -48,8 +60,8 @@ class Registry:
 
     def _config(self, folder: Path) -> dict[str, Any]:
         http: dict[str, Any] = {"addr": self.address, "secret": "of one registry alone"}
-        if self._tls is not None:
-            http["tls"] = {"certificate": str(self._tls.certificate), "key": str(self._tls.key)}
+        if self.tls is not None:
+            http["tls"] = {"certificate": str(self.tls.certificate), "key": str(self.tls.key)}
         config: dict[str, Any] = {
             "version": "0.1",
             "log": {"level": "warn"},
@@ -57,8 +69,17 @@ class Registry:
             "storage": {"filesystem": {"rootdirectory": str(self._storage)}, "delete": {"enabled": True}},
             "http": http,
         }
-        if self._private:
+        if self.private:
             users = folder / "htpasswd"
             users.write_text(f"{USER}:{_BCRYPT}\n", encoding="utf-8")
             config["auth"] = {"htpasswd": {"realm": "models", "path": str(users)}}
+        if self.tokens is not None:
+            config["auth"] = {
+                "token": {
+                    "realm": self.tokens.realm,
+                    "service": SERVICE,
+                    "issuer": ISSUER,
+                    "rootcertbundle": str(self.tokens.trusted),
+                }
+            }
         return config

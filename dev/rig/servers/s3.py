@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from rig.pki import Pair
 from rig.servers.program import HOST, Program, free_port
 
 BUCKET = "models"
@@ -12,22 +13,24 @@ ACCESS_KEY, SECRET_KEY = "AKIALITTORALTEST0001", "not-a-secret-but-a-test-012345
 
 
 class ObjectStore:
-    """An S3 endpoint: `address` is HOST:PORT, `url` its endpoint; a bucket is a folder."""
+    """An S3 endpoint: `address` is HOST:PORT, `url` its endpoint; a bucket is a folder. With `tls` it speaks https."""
 
-    def __init__(self, state: Path, name: str) -> None:
+    def __init__(self, state: Path, name: str, *, tls: Pair | None = None) -> None:
         self._program = Program(state, name)
         self._port = free_port()
+        self.tls = tls
         self.address = f"{HOST}:{self._port}"
-        self.url = f"http://{self.address}"
+        self.url = f"{'https' if tls else 'http'}://{self.address}"
 
     def start(self) -> ObjectStore:
         """Start it with an empty bucket. Raises RigError."""
         metadata = self._program.folder / "metadata"  # beside the files: not every file system has attributes
         for folder in (metadata, self._bucket):
             folder.mkdir(parents=True, exist_ok=True)
+        tls = ["--cert", str(self.tls.certificate), "--key", str(self.tls.key)] if self.tls else []
         arguments = [
             "--port", self.address, "--access", ACCESS_KEY, "--secret", SECRET_KEY, "--region", REGION, "--quiet",
-            "posix", "--sidecar", str(metadata), str(self._bucket.parent),
+            *tls, "posix", "--sidecar", str(metadata), str(self._bucket.parent),
         ]  # fmt: skip
         self._program.start("versitygw", arguments, self._port)
         return self

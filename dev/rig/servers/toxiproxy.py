@@ -78,7 +78,10 @@ class Link:
         self._server.call("POST", f"{self._path}/toxics", body)
 
     def cure(self, toxic: Toxic) -> None:
-        """Take `toxic` off the link; what it holds back flows on."""
+        """Take `toxic` off the link; what it holds back flows on.
+
+        toxiproxy waits up to 5 s for each connection that ended while it was held back: cure sound links only.
+        """
         self._server.call("DELETE", f"{self._path}/toxics/{toxic}")
 
     def down(self) -> None:
