@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from tests.contract.kubelet import prefetches, serving_without
+from tests.contract.kubelet import fetched_without, prefetches, serving_without
 from tests.contract.manifests import Json, variant
 from tests.contract.site import Site, condition, eventually, only, verdict
 
@@ -62,6 +62,17 @@ async def test_one_bad_model_hides_none_of_the_others(site: Site) -> None:
     pod = only(await shared(site, PODS))
     assert [each["name"] for each in pod["spec"]["containers"]] == ["triton", "model-a", "model-b", "model-c"]
     assert group.LABEL_MODEL not in pod["metadata"]["labels"]
+
+
+async def test_a_model_that_did_not_arrive_is_told_so_whatever_triton_calls_it(site: Site) -> None:
+    await site.nodes("a")
+    (fetch, _), (_, answers_not) = fetched_without(the_b="TooLarge"), serving_without("b")
+    site.kubelets.when(lambda pod: group.LABEL_GROUP in pod["metadata"]["labels"], (fetch, answers_not))
+    await site.model("a", **VISION)
+    await site.model("b", **VISION, serving={"modelName": "the_b"})
+    await site.ready("a")
+    broken = await site.says("b", "False", "TooLarge")
+    assert verdict(broken, "Stalled") == ("True", "TooLarge")
 
 
 async def test_joining_and_leaving_restart_the_server_once_and_are_announced(site: Site) -> None:

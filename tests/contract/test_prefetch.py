@@ -220,7 +220,8 @@ async def together(site: Site) -> str:
     """Models a and b on one shared server; the uid of its pod."""
     await site.nodes("a")
     for name in ("a", "b"):
-        await site.model(name, server={"group": "vision"}, slice={"memory": "512Mi"})
+        serving = {"modelName": f"the_{name}"}
+        await site.model(name, server={"group": "vision"}, slice={"memory": "512Mi"}, serving=serving)
     for name in ("a", "b"):
         await site.ready(name)
     return await server(site)
@@ -263,10 +264,10 @@ async def test_a_shared_server_restarts_after_its_prefetch(site: Site) -> None:
 
 async def test_a_shared_server_is_not_restarted_for_what_is_not_what_was_promised(site: Site) -> None:
     before = await together(site)
-    site.kubelets.when(brings("b"), fetched_without(b="DigestMismatch"))
+    site.kubelets.when(brings("b"), fetched_without(the_b="DigestMismatch"))
     await site.respec("b", variants=[variant(digest="b")])
     failed = await site.says("b", "False", "UpdateFailed")
-    assert "prefetch: DigestMismatch: b did not arrive" in condition(failed, "Ready")["message"]
+    assert "prefetch: DigestMismatch: the_b did not arrive" in condition(failed, "Ready")["message"]
     await site.ready("a")
     assert await server(site) == before
 

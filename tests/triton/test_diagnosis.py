@@ -192,6 +192,10 @@ class TestASharedServer:
     def test_a_reason_that_nobody_knows_is_none(self) -> None:
         assert diagnose(self.pod(FailedModel("c", "Boo", "!")), ("c",)).reason == "FetchFailed"
 
+    def test_a_report_calls_a_model_as_triton_does(self) -> None:
+        pod = self.pod(FailedModel("plate_reader", "DigestMismatch", "not the bytes"))
+        assert diagnose(pod, ("c",), called={"c": "plate_reader"}).reason == "DigestMismatch"
+
 
 def test_a_pod_that_may_not_be_made_is_told_in_the_api_servers_words() -> None:
     forbidden = 'pods "plate-1" is forbidden: violates PodSecurity "baseline:latest": hostPort'

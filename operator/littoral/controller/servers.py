@@ -137,6 +137,7 @@ class Servers:
             address=node.address if node is not None else "",
             node_ready=node is not None and node.ready == "True",
             models=tenant.gate(facts, frozen),
+            called={model.metadata.name: model.model_name for model in tenant.models},
             size=size(frozen.get(facts.revision)) if facts is not None else None,
             prefetch=self._prefetches.of(tenant, key, node, facts, wanted, frozen),
         )

@@ -5,9 +5,10 @@ the tail of its log as termination message. What neither says is unknown, never 
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Final
 
 from littoral.api.conditions import Status
@@ -54,17 +55,24 @@ def triton_sentence(log: str) -> str:
     return lines[-1].strip()[:1024] if lines else "Triton said nothing"
 
 
-def diagnose(pod: PodFacts | None, models: Sequence[str] = (), refused: str = "", size: int | None = None) -> Diagnosis:
+def diagnose(
+    pod: PodFacts | None,
+    models: Sequence[str] = (),
+    refused: str = "",
+    size: int | None = None,
+    called: Mapping[str, str] = MappingProxyType({}),
+) -> Diagnosis:
     """What is known of a replica from its pod; of a shared server, of these models on it.
 
-    `refused` is why a pod may not be made, if so; `size` is how many bytes are to be fetched, where that is declared.
+    `refused` is why a pod may not be made, if so; `size` is how many bytes are to be fetched, where that is declared;
+    `called` by what names Triton knows the models, where by others.
     """
     if pod is None and refused:
         return Diagnosis("Unknown", "Unknown", "PodForbidden", refused[:1024])
     seen = _pod(pod, size)
     if pod is None or not models:
         return seen
-    of = [_model(pod, seen, model) for model in models]
+    of = [_model(pod, seen, model, called.get(model, model)) for model in models]
     return next((each for each in of if each.loaded != "True"), of[0])
 
 
@@ -73,12 +81,12 @@ def stands_for(pod: PodFacts, model: str) -> ContainerFacts:
     return pod.model_containers.get(model, _ABSENT)
 
 
-def _model(pod: PodFacts, seen: Diagnosis, model: str) -> Diagnosis:
+def _model(pod: PodFacts, seen: Diagnosis, model: str, called: str) -> Diagnosis:
     """What is known of one model on a shared server, of which `seen` is known."""
     if model not in pod.model_containers:
         return Diagnosis("Unknown", "Unknown", JOINING, "the shared server that runs does not hold it yet")
     report = parse_report(pod.fetch.termination_message)
-    failure = next((each for each in report.failures if each.name == model), None) if report is not None else None
+    failure = next((each for each in report.failures if each.name == called), None) if report is not None else None
     if failure is not None:
         seen = not_fetched(failure)
         # Nobody fetches for a server that runs: what it started without stays away until it starts anew.

@@ -1,5 +1,6 @@
 """One replica of a model: where it shall be, what is there, and how far that has come."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from littoral.api.gpuslice import Allocation
@@ -27,6 +28,8 @@ class Replica:
     """The node's own, by which it is called where the server has ports of the node."""
     models: tuple[str, ...] = ()
     """Of a shared server: the models that must answer, beside the server itself."""
+    called: Mapping[str, str] = field(default_factory=dict)
+    """The names by which Triton knows its models."""
     size: int | None = None
     """Bytes that its Deployment's revision has to fetch, where that is declared."""
     prefetch: Prefetch = field(default_factory=Prefetch)
@@ -103,7 +106,7 @@ class Replica:
     def diagnosis(self) -> Diagnosis:
         """How far it has come."""
         refused = self.deployment.refused if self.deployment is not None else ""
-        return diagnose(self.pod, self.models, refused, self.size)
+        return diagnose(self.pod, self.models, refused, self.size, self.called)
 
     def _answers(self, pod: PodFacts) -> bool:
         return pod.server.ready and all(stands_for(pod, model).ready for model in self.models)
