@@ -228,7 +228,10 @@ def test_what_a_dead_fetch_of_another_digest_left_is_removed_but_not_what_is_und
     running = start(namespace, origin.put("/slow", Resource(FILE, stall=1000)), FILE, tmp_path / "log")
     origin.stalled.wait(60)
 
-    assert namespace.fetch(onnx(origin.put("/m", Resource(ARCHIVE)), ARCHIVE)).ok
+    # Another pod of the node: the cache is theirs together, the repository its own.
+    (tmp_path / "other").mkdir()
+    other = Namespace(namespace.cache, tmp_path / "other")
+    assert other.fetch(onnx(origin.put("/m", Resource(ARCHIVE)), ARCHIVE)).ok
 
     assert [path.name for path in namespace.staged()] == [sha256(FILE)]
     origin.resume.set()

@@ -26,13 +26,15 @@ _DOCKER: Final = ".dockerconfigjson"
 @click.option("--secret", type=_FOLDER, help="A folder with a file for each key of the Secret that the source names.")
 @click.option("--settings", type=_FOLDER, help="The same for the ConfigMap that the source names.")
 def digest(artifact: str, output: str, secret: Path | None, settings: Path | None) -> None:
-    r"""Print the digest and the size in bytes of a model's artifact: all of it is read, and nothing is kept.
+    """Print the digest and the size in bytes of a model's artifact: all of it is read, and nothing is kept.
 
     \b
-    PATH                     a file or archive: the sha256 of its bytes; a folder: of the list of its files
-    https://HOST/PATH        the same as of a file; so http://, s3://BUCKET/KEY, gs://, az://
-    s3://BUCKET/PREFIX/      the same as of a folder; so gs://, az://
-    oci://HOST/REPOSITORY    of the manifest, every blob being checked; of a tag (:TAG, else latest) or a digest
+    PATH                   a file or archive: the sha256 of its bytes;
+                           a folder: of the list of its files
+    https://HOST/PATH      as of a file; so http://, s3://BUCKET/KEY, gs://, az://
+    s3://BUCKET/PREFIX/    as of a folder; so gs://, az://
+    oci://HOST/REPOSITORY  of the manifest, every blob being checked;
+                           @sha256:DIGEST or :TAG follows, else it is latest
 
     Digest and size go into the manifest, as spec.variants[].source.sha256 and .size. Of an artifact in a registry the
     URI with the digest is printed too: it is the source's uri, and sha256 is left out. A tag is trusted here, once, by
@@ -40,7 +42,7 @@ def digest(artifact: str, output: str, secret: Path | None, settings: Path | Non
 
     Credentials are those of --secret, else of the environment (AWS_*, AZURE_*, GOOGLE_*) and, for a registry, of the
     Docker configuration. Exit status: 0, 1 when the artifact cannot be read, 2 when it is nothing that has a digest.
-    """
+    """  # noqa: D301 - click's mark of lines that are not to be joined
     logging.basicConfig(level=logging.INFO, format="%(message)s")  # progress of a long download, on stderr
     access = _access(artifact, os.environ, read(secret, settings))
     try:

@@ -1,7 +1,7 @@
 """Model delivery on the node: sources, digests, the content-addressed cache and the Triton repository.
 
 Everything here runs in the fetch container of a serving pod (``python3 -m littoral.modelstore.fetch``), except
-``report`` and ``request``, which the operator shares, and ``transfer``, which ``littoral digest`` shares.
+``report`` and ``request``, which the operator shares, and ``digest``, which is the command of that name.
 
 The one invariant: **no byte is reachable by Triton before the SHA-256 of the whole artifact matched**. Bytes are
 received into ``tmp/`` of the cache, verified, made durable and renamed; the repository links only to what was renamed.
