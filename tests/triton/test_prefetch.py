@@ -63,6 +63,14 @@ def test_and_tries_such_a_model_again_a_minute_after_the_job_has_ended() -> None
     assert shared(WITHOUT_B, "a").retried_after(one.jobs[0], NOW) is None
 
 
+def test_one_that_finds_the_cache_full_gives_way_to_one_that_knows_todays_quota_and_slices() -> None:
+    full = ContainerFacts(exit_code=1, termination_message='{"outcome":"failed","reason":"CacheFull","message":"full"}')
+    mine = replace(job("a", succeeded=False), ended=None, created=NOW - timedelta(seconds=45))
+    for fetch, again in ((full, 15.0), (BAD_DIGEST, None), (ContainerFacts(running=True), None)):
+        assert prefetched("a", mine, pods=(job_pod("a", fetch=fetch),)).retried_after(mine, NOW) == again
+    assert prefetched("a", mine, pods=(job_pod("a", fetch=full),)).retried_after(mine, NOW + timedelta(hours=1)) == 0
+
+
 def test_what_the_pod_of_an_ended_job_reports_may_come_after_its_end() -> None:
     one = shared(ContainerFacts(running=True), "b", phase="Pending")
     assert not one.seen("B").arrived

@@ -25,9 +25,9 @@ from typing import Final
 
 from littoral.modelstore.files import replace_file
 
-GRACE: Final = 3600.0
-"""A list of slices that came to the node is taken to be at most so many seconds old: a slice that asked for something
-since then may be younger than the list."""
+GRACE: Final = 300.0
+"""A list of slices that came to the node is taken to be at most so many seconds old, for nothing is sent to a node that
+is offline: a slice that asked for something since then may be younger than the list."""
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 _SUFFIX: Final = ".json"
 _log: Final = logging.getLogger(__name__)

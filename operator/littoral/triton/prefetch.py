@@ -14,12 +14,14 @@ from datetime import datetime
 from typing import Final
 
 from littoral.api.workload import ContainerFacts, JobFacts, NodeFacts, PodFacts
+from littoral.modelstore.errors import CacheFull
 from littoral.modelstore.report import FailedModel, parse_report
 from littoral.triton.diagnosis import Diagnosis, expected, fetch, not_fetched, waiting
 
 RETRY_SECONDS: Final = 60.0
 """After a Job has ended without success (which only something else than its fetch can bring about: that is tried again
-within the Job), or without a model that is needed, another is made. Its cost is two writes and a pod."""
+within the Job), or without a model that is needed, another is made; and in the place of one that found the cache full,
+for the quota and the slices that it knows are those of when it was made. Its cost is two writes and a pod."""
 PREFETCHING: Final = "Prefetching"
 """The reason of an update that waits for a prefetch of which nothing is wrong."""
 
@@ -62,10 +64,13 @@ class Prefetch:
         return job.made_on != self.node or (job.interrupted and not job.succeeded)
 
     def retried_after(self, job: JobFacts, now: datetime) -> float | None:
-        """The seconds until another takes the place of one that ended without what is needed; None: it has that."""
-        if job.ended is None or (job.succeeded and not any(self._missing(job))):
+        """The seconds until another takes the place of one that cannot bring what is needed; None: it has, or may."""
+        since = job.ended
+        if since is None and self._lacks_room(job):
+            since = job.created
+        if since is None or (job.succeeded and not any(self._missing(job))):
             return None
-        return max(0.0, RETRY_SECONDS - (now - job.ended).total_seconds())
+        return max(0.0, RETRY_SECONDS - (now - since).total_seconds())
 
     def seen(self, revision: str) -> Seen:
         """How far it has come with a revision."""
@@ -98,6 +103,10 @@ class Prefetch:
             return Seen(False, PREFETCHING, f"fetching revision {revision}{expected(self.size, pod.fetch.started)}")
         reason = PREFETCHING if fetched.reason == "Starting" else fetched.reason
         return Seen(False, reason, f"prefetch: {fetched.message}")
+
+    def _lacks_room(self, job: JobFacts) -> bool:
+        pod = self._pod(job)
+        return pod is not None and fetch(pod.fetch).reason == CacheFull.__name__
 
     def _pod(self, job: JobFacts) -> PodFacts | None:
         """The Job's newest pod; those of a former Job for the same revision are older than it."""
