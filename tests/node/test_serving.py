@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import tritonclient.grpc as triton_grpc
 import tritonclient.http as triton_http
-from tests.node.conftest import Namespaces
 from tests.node.edge import JETSON, T4, Edge, at, condition
 from tests.node.models import manifest, multiplier, variant
 
 from littoral.api import group
 from rig import demo
+from rig.errors import RigError
 from rig.waiting import until
 
 pytestmark = pytest.mark.node
@@ -55,14 +55,17 @@ def test_each_node_serves_its_variant_over_http_and_grpc(edge: Edge, namespace: 
 def test_the_service_answers_on_each_node_from_its_own_zone(edge: Edge, namespace: str, served: str, node: str) -> None:
     address = edge.core.read_namespaced_service(served, namespace).spec.cluster_ip
     url = f"http://{address}:{group.HTTP_PORT}"
-    said: list[int] = []
+    said: list[int | str] = []
 
     def answers() -> bool:
-        said.extend(edge.infer_from(node, url, served, 7) for _ in range(4))
+        try:
+            said.extend(edge.infer_from(node, url, served, 7) for _ in range(4))
+        except RigError as error:
+            said.append(str(error))
         return said[-4:] == [7 * FACTORS[node]] * 4
 
     # kube-proxy learns of a new endpoint, and of whose zone it is, a moment after the model is Ready.
-    until(answers, timeout=10, failure=lambda: AssertionError(said))
+    until(answers, timeout=20, failure=lambda: AssertionError(said))
 
 
 def test_the_status_says_which_variant_is_where_and_why(edge: Edge, namespace: str, served: str) -> None:
@@ -104,23 +107,6 @@ def test_triton_reads_the_cache_and_cannot_write_it(edge: Edge, namespace: str, 
     refused = edge.exec(pod, "touch", f"{group.CACHE_MOUNT}/sha256/mine")
     assert refused.returncode != 0
     assert "Read-only file system" in refused.stderr
-
-
-def test_two_namespaces_with_the_same_model_share_nothing_on_a_node(
-    edge: Edge, namespaces: Namespaces, namespace: str
-) -> None:
-    artifact = multiplier(5)
-    other = namespaces()
-    for name in (namespace, other):
-        edge.serve(name, "twice", artifact, node=T4)
-    for name in (namespace, other):
-        edge.await_ready(name, "twice")
-    assert edge.models.requests.count(f"/{artifact.name}") == 2
-    entries = [edge.node_folder(T4, name) / "sha256" / artifact.sha256 for name in (namespace, other)]
-    assert all(entry.is_dir() for entry in entries)
-    assert entries[0] != entries[1]
-    seen = edge.exec(edge.pod(other, "twice"), "ls", f"{group.CACHE_MOUNT}/sha256").stdout.split()
-    assert seen == [artifact.sha256]
 
 
 def test_a_model_for_no_accelerator_is_served_by_the_node_itself(edge: Edge, namespace: str) -> None:

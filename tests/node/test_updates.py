@@ -39,7 +39,7 @@ def test_a_model_that_does_not_load_is_put_back_and_reaches_no_second_node(
         found = edge.await_reason(namespace, updated, "UpdateFailed", timeout=60)
         edge.await_model(namespace, updated, lambda m: m["status"]["readyReplicas"] == 2, "served as before")
     assert len(said) > 20
-    assert {answer.get("answer") for answer in said} == {2}
+    assert [answer for answer in said if answer.get("answer") != 2] == []
     assert edge.pod(namespace, updated, T4).metadata.uid == untouched.metadata.uid
     assert edge.deployment(namespace, updated, T4).metadata.generation == deployment.metadata.generation
     stalled = condition(found, "Stalled")
