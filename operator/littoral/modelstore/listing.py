@@ -6,7 +6,7 @@ that has been on a disk for long is proved by. It is kept beside the content in 
 The digest of a folder is the SHA-256 of what ``sha256sum`` prints of its files in the order of the bytes of their
 paths, so that everybody can say it without Littoral::
 
-    cd FOLDER && find . -type f -printf '%P\0' | LC_ALL=C sort -z | xargs -0 sha256sum | sha256sum
+    cd FOLDER && find . -type f -printf '%P\0' | LC_ALL=C sort -z | xargs -0 sha256sum -- | sha256sum
 
 Symbolic links (an archive may bring some) are listed with their target and are no part of that digest.
 """
