@@ -50,6 +50,8 @@ class Origin(http.server.ThreadingHTTPServer):
         self.resources: dict[str, Resource] = {}
         self.seen: list[tuple[str, str | None]] = []
         self.authorizations: list[str | None] = []
+        self.position = 0
+        """Up to which byte of the body the answer under way was written, where it is paced."""
         self.stalled, self.resume = threading.Event(), threading.Event()
 
     def handle_error(self, request: object, client_address: object) -> None:
@@ -106,6 +108,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if resource.pace:
             for at in range(0, len(body), 1 << 16):
                 self.wfile.write(body[at : at + (1 << 16)])
+                self.server.position = start + at + (1 << 16)
                 time.sleep(resource.pace)
             return
         self.wfile.write(body[:cut])

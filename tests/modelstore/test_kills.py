@@ -6,6 +6,7 @@ import random
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from tests.modelstore.conftest import Namespace, Origin, Resource, onnx, sha256,
 
 from littoral.modelstore.report import Report, parse_report
 from littoral.modelstore.request import ENV_REQUEST, ENV_SLICE, ENV_TERMINATION_LOG, ModelRequest
+from rig.waiting import until
 
 KILLS = {"file": 24, "archive": 12}
 FILE = random.Random(5).randbytes(4 << 20)  # noqa: S311 - no secret
@@ -39,14 +41,23 @@ def report(namespace: Namespace) -> Report:
     return read
 
 
-def run(namespace: Namespace, model: ModelRequest, seconds: float) -> int:
-    """Run the fetch container for at most so many seconds, then kill it; return its exit status, -9 when killed."""
+def run(namespace: Namespace, model: ModelRequest) -> int:
+    """Run the fetch container to its end; return its exit status."""
+    command = subprocess.run(FETCH, env=environ(namespace, model), stderr=subprocess.DEVNULL, check=False, timeout=120)
+    return command.returncode
+
+
+def run_and_kill(namespace: Namespace, model: ModelRequest, due: Callable[[], bool]) -> int:
+    """Run the fetch container and kill it when it is `due`; return its exit status, -9 when killed."""
     with subprocess.Popen(FETCH, env=environ(namespace, model), stderr=subprocess.DEVNULL) as process:
-        try:
-            return process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            return process.wait()
+        until(
+            lambda: process.poll() is not None or due(),
+            timeout=120,
+            interval=0.002,
+            failure=lambda: AssertionError("neither done nor due"),
+        )
+        process.kill()
+        return process.wait()
 
 
 def assert_nothing_but_what_was_promised(namespace: Namespace, body: bytes) -> None:
@@ -67,11 +78,9 @@ def assert_whole(content: Path, body: bytes) -> None:
 
 @pytest.mark.parametrize("kind", BODIES)
 def test_killed_at_many_moments_and_then_there(namespace: Namespace, origin: Origin, kind: str) -> None:
+    """From before the first byte until after the last, where the process is busy with what makes an entry of it."""
     body = BODIES[kind]
-    model = onnx(origin.put("/m", Resource(body, pace=0.003)), body)
-    begun = time.monotonic()
-    assert run(namespace, model, 60) == 0
-    whole = time.monotonic() - begun
+    model = onnx(origin.put("/m", Resource(body, pace=0.002)), body)
     moments = random.Random(kind)  # noqa: S311 - no secret
     killed, parts, number = 0, 0, 0
     while killed < KILLS[kind]:
@@ -80,13 +89,22 @@ def test_killed_at_many_moments_and_then_there(namespace: Namespace, origin: Ori
             number += 1
             namespace = Namespace(namespace.cache.parent / f"cache-{number}", namespace.repository)
             namespace.cache.mkdir()
-        killed += run(namespace, model, moments.uniform(0.1, 1.0) * whole) == -9
+        origin.position = 0
+        place, late = moments.uniform(0, 1.2) * len(body), moments.uniform(0, 0.05)
+
+        def due(place: float = place, late: float = late) -> bool:
+            if origin.position < min(place, len(body)):
+                return False
+            time.sleep(late if place > len(body) else 0)
+            return True
+
+        killed += run_and_kill(namespace, model, due) == -9
         parts += bool(list((namespace.cache / "tmp").glob("*/content")))
         assert_nothing_but_what_was_promised(namespace, body)
 
-    assert run(namespace, model, 60) == 0
+    assert run(namespace, model) == 0
 
-    assert parts > KILLS[kind] / 4, "the kills were at other moments than those that matter"
+    assert parts, "no kill was where it matters"
     assert report(namespace).ok
     assert namespace.entries() == [sha256(body)]
     assert namespace.staged() == []
@@ -96,14 +114,10 @@ def test_killed_at_many_moments_and_then_there(namespace: Namespace, origin: Ori
 def test_a_part_is_worth_its_bytes_to_the_next_process(namespace: Namespace, origin: Origin) -> None:
     model = onnx(origin.put("/m", Resource(FILE, pace=0.01)), FILE)
     part = namespace.cache / "tmp" / model.sha256 / "content"
-    with subprocess.Popen(FETCH, env=environ(namespace, model), stderr=subprocess.DEVNULL) as process:
-        while not (part.exists() and part.stat().st_size):
-            assert process.poll() is None
-            os.sched_yield()
-        process.kill()
+    assert run_and_kill(namespace, model, lambda: part.exists() and part.stat().st_size > 0) == -9
     here = part.stat().st_size
 
-    assert run(namespace, model, 60) == 0
+    assert run(namespace, model) == 0
 
     assert origin.seen[-1] == ("/m", f"bytes={here}-")
     assert report(namespace).ok
@@ -140,7 +154,7 @@ def test_a_warm_start_works_on_a_disk_that_takes_no_write(
     model = onnx("file:///import/m", FILE)
     fetch = " ".join(FETCH)
     if disk == "read-only":
-        assert run(namespace, model, 60) == 0
+        assert run(namespace, model) == 0
         (namespace.cache / "import" / "m").unlink()
         if rebooted:
             marker = namespace.cache / "sha256" / model.sha256 / "verified.json"

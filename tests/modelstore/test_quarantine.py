@@ -1,6 +1,7 @@
 """What was refused is not pulled over the uplink again before something changed or time passed."""
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -117,6 +118,18 @@ def test_no_query_of_a_uri_is_written_down(tmp_path: Path) -> None:
     Quarantine(tmp_path / "q").add("https://x/m?token=hunter2", DIGEST, message="m", got="", size=1, validator="v")
 
     assert "hunter2" not in (tmp_path / "q" / f"{DIGEST}.json").read_text()
+
+
+def test_a_mismatch_that_cannot_be_written_down_is_a_mismatch(
+    namespace: Namespace, origin: Origin, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, os.strerror(28))
+
+    monkeypatch.setattr("littoral.modelstore.quarantine.replace_file", full)
+
+    assert namespace.fetch(onnx(origin.put("/m", Resource(BAD)), GOOD)).reason == "DigestMismatch"
+    assert "cannot be remembered" in caplog.text
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"uri": 1}', "[" * 100_000])

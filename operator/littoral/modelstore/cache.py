@@ -275,11 +275,14 @@ class Cache:
 
 
 def stored_size(content: Path) -> int:
-    """Return the bytes of a file, or of the files in a folder, each counted once; 0 where nothing is there."""
-    if not content.is_dir():
-        return content.lstat().st_size if os.path.lexists(content) else 0
-    statuses = (path.lstat() for path in content.rglob("*") if path.is_symlink() or not path.is_dir())
-    return sum({status.st_ino: status.st_size for status in statuses}.values())
+    """Return the bytes of a file, or of the files in a folder, each counted once; what vanishes meanwhile has none."""
+    sizes: dict[int, int] = {}
+    below = (Path(folder) / name for folder, _, names in os.walk(content) for name in names)
+    for path in below if content.is_dir() else (content,):
+        with suppress(FileNotFoundError, NotADirectoryError):
+            status = path.lstat()
+            sizes[status.st_ino] = status.st_size
+    return sum(sizes.values())
 
 
 def _difference(artifact: Artifact) -> str | None:

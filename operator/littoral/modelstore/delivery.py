@@ -102,9 +102,14 @@ class _Fetching:
             return artifact
 
     def _refuse(self, message: str, got: str = "", size: int | None = None, validator: str | None = None) -> None:
-        refusal = self._cache.quarantine.add(
-            self._model.uri, self._model.sha256, message=message, got=got, size=size, validator=validator
-        )
+        try:
+            refusal = self._cache.quarantine.add(
+                self._model.uri, self._model.sha256, message=message, got=got, size=size, validator=validator
+            )
+        except OSError as error:
+            # That the bytes are wrong is what must be known, not that it could not be written down.
+            _log.warning("that it was refused cannot be remembered: %s", error)
+            return
         _log.warning("it is not downloaded again for %.0f s, unless the source changes", refusal.pause())
 
 

@@ -17,6 +17,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
@@ -104,8 +105,9 @@ class Quarantine:
     def _forget(self) -> None:
         now = self._clock()
         for path in self._folder.iterdir():
-            if now - path.stat().st_mtime > _FORGOTTEN:
-                path.unlink()
+            with suppress(FileNotFoundError):  # another container's
+                if now - path.stat().st_mtime > _FORGOTTEN:
+                    path.unlink()
 
     def _path(self, digest: str) -> Path:
         return self._folder / f"{digest}.json"
