@@ -5,6 +5,7 @@ The faults strike at bytes that hypothesis draws, over every kind of source; the
 
 import subprocess
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from tests.delivery.node import Node
 
 from littoral.modelstore.errors import REASONS
 from littoral.modelstore.report import Report
+from littoral.modelstore.sources import http, stores
 from rig.servers.faults import Fault, FaultyLink, faulty
 from rig.waiting import until
 
@@ -25,15 +27,21 @@ NAMED = frozenset(REASONS) - {"InternalError", "RequestInvalid", "CacheUnusable"
 LENGTH = 700_000
 """Beyond the last byte of any artifact here as it travels."""
 
+PLACES = st.one_of(st.integers(0, 2_000), st.integers(0, LENGTH))
+"""The heads of answers, and anywhere."""
 FAULTS = st.lists(
-    st.builds(
-        Fault,
-        kind=st.sampled_from(["flip", "cut", "reset"]),
-        at=st.one_of(st.integers(0, 2_000), st.integers(0, LENGTH)),  # the heads of answers, and anywhere
-        every=st.booleans(),
-    ),
+    st.builds(Fault, kind=st.sampled_from(["flip", "cut", "reset"]), at=PLACES, every=st.booleans()),
     min_size=1,
     max_size=4,
+)
+# A process is patient: with what never ends, or with a length that a flip made too long, it would be for minutes.
+ENDING = st.lists(
+    st.one_of(
+        st.builds(Fault, kind=st.sampled_from(["cut", "reset"]), at=PLACES),
+        st.builds(Fault, kind=st.just("flip"), at=st.integers(2_000, LENGTH)),
+    ),
+    min_size=1,
+    max_size=3,
 )
 examples = settings(
     deadline=None, print_blob=True, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
@@ -42,9 +50,19 @@ processes = settings(examples, phases=[Phase.explicit, Phase.reuse, Phase.genera
 """A few examples, as they were drawn: seconds each."""
 
 
+@pytest.fixture(scope="module")
+def hasty() -> Iterator[None]:
+    """An answer that stays away counts as cut after a second, not after thirty: of a length that a flip made longer."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(http, "READ_TIMEOUT", 1.0)
+        patch.setattr(stores, "READ_TIMEOUT", 1.0)
+        yield
+
+
 @pytest.mark.parametrize("kind", sorted(KINDS))
 @given(faults=FAULTS)
-@settings(examples, max_examples=8)
+@settings(examples, max_examples=6)
+@pytest.mark.usefixtures("hasty")
 def test_a_fetch_over_a_faulty_link(servers: Servers, kind: str, faults: list[Fault]) -> None:
     published = KINDS[kind](servers)
     with tempfile.TemporaryDirectory() as folder:
@@ -63,14 +81,13 @@ def test_a_fetch_over_a_faulty_link(servers: Servers, kind: str, faults: list[Fa
         assert second.ok or first.reason == "DigestMismatch"
 
 
-@given(kind=st.sampled_from(sorted(KINDS)), faults=FAULTS)
+@given(kind=st.sampled_from(sorted(KINDS)), faults=ENDING)
 @processes
 def test_a_container_over_a_faulty_link(servers: Servers, kind: str, faults: list[Fault]) -> None:
     published = KINDS[kind](servers)
     with tempfile.TemporaryDirectory() as folder:
         node = Node(Path(folder))
-        once = [Fault(fault.kind, fault.at) for fault in faults]  # it is patient: what never ends would take it long
-        with faulty(published.upstream, *once) as link, node.watched(published):
+        with faulty(published.upstream, *faults) as link, node.watched(published):
             with node.container(node.request(published, link.address)) as container:
                 container.communicate(timeout=60)
             report = node.report()
