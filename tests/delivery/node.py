@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -77,10 +77,12 @@ class Node:
         return fetch_all(request, patience, mounts=Mounts.below(self.mounts))
 
     @contextlib.contextmanager
-    def container(self, request: FetchRequest) -> Iterator[subprocess.Popen[str]]:
+    def container(
+        self, request: FetchRequest, program: Sequence[str] = ("-m", "littoral.modelstore.fetch")
+    ) -> Iterator[subprocess.Popen[str]]:
         """Run the fetch as the container does, in a process of its own; it is killed if it is not awaited."""
         with subprocess.Popen(
-            [sys.executable, "-m", "littoral.modelstore.fetch"],
+            [sys.executable, *program],
             env={
                 **os.environ,
                 "LITTORAL_FETCH": request.dump(),

@@ -30,9 +30,12 @@ class Layer(NamedTuple):
     annotations: Mapping[str, str]
 
 
-MODELPACK_RAW: Final = [
-    Layer(data, f"{_WEIGHT}.raw", {"org.cncf.model.filepath": path}) for path, data in FILES.items()
-]
+def raw(path: str, data: bytes) -> Layer:
+    """A ModelPack layer that is a file."""
+    return Layer(data, f"{_WEIGHT}.raw", {"org.cncf.model.filepath": path})
+
+
+MODELPACK_RAW: Final = [raw(path, data) for path, data in FILES.items()]
 MODELPACK_GZ: Final = [Layer(TAR_GZ, f"{_WEIGHT}.tar+gzip", {})]
 MODELPACK_ZST: Final = [Layer(TAR_ZST, f"{_WEIGHT}.tar+zstd", {})]
 ORAS_FOLDER: Final = [
@@ -62,8 +65,8 @@ class Packages:
         """Let go of the connections."""
         self._http.clear()
 
-    def push(self, name: str, layers: list[Layer]) -> Published:
-        """Push a ModelPack artifact, or another with its layers, by the registry's own API."""
+    def push(self, name: str, layers: list[Layer], files: Mapping[str, bytes] = FILES) -> Published:
+        """Push an artifact by the registry's own API, ModelPack or as its layers say; `files` is what they hold."""
         config = json.dumps({"descriptor": {"name": name}, "modelfs": {"type": "layers", "diffIds": []}}).encode()
         manifest = {
             "schemaVersion": 2,
@@ -74,7 +77,7 @@ class Packages:
         }
         body = json.dumps(manifest).encode()
         self._request("PUT", f"/v2/models/{name}/manifests/1", body, {"Content-Type": _MANIFEST})
-        return self._published(name, sha256(body), sum(len(layer.data) for layer in layers))
+        return self._published(name, sha256(body), sum(len(layer.data) for layer in layers), files)
 
     def push_by_oras(self, name: str, folder: Path) -> Published:
         """Push a file with oras-py, as `oras push REGISTRY/REPOSITORY model.onnx` does."""
@@ -88,15 +91,14 @@ class Packages:
                 f"{self._registry.address}/models/{name}:1", files=[str(file)], disable_path_validation=True, quiet=True
             )
         digest = answer.headers["Docker-Content-Digest"].removeprefix("sha256:")
-        return self._published(name, digest, len(WEIGHTS))
+        return self._published(name, digest, len(WEIGHTS), ONNX)
 
     def _authorization(self, repository: str) -> dict[str, str]:
         if self._registry.tokens is not None:
             return {"Authorization": f"Bearer {self._registry.tokens.token(repository, 'pull', 'push')}"}
         return urllib3.make_headers(basic_auth=f"{USER}:{PASSWORD}")
 
-    def _published(self, name: str, digest: str, size: int) -> Published:
-        single = name.endswith("-file")
+    def _published(self, name: str, digest: str, size: int, files: Mapping[str, bytes]) -> Published:
         settings = {"OCI_PLAIN_HTTP": str(not self._registry.tls).lower()}
         if self._registry.tls:
             settings["ca.crt"] = self._authority.read_text(encoding="utf-8")
@@ -105,8 +107,8 @@ class Packages:
             uri=lambda address: f"oci://{address}/models/{name}@sha256:{digest}",
             sha256=digest,
             size=size,
-            files=ONNX if single else FILES,
-            format="onnx" if single else "python",
+            files=files,
+            format="onnx" if files is ONNX else "python",
             settings=lambda _: settings,
             secret={"username": USER, "password": PASSWORD} if self._registry.private or self._registry.tokens else {},
         )

@@ -65,19 +65,30 @@ class Authorization(Protocol):
         """Take up the WWW-Authenticate of a 401; tell whether it is worth asking again. Raises FetchError."""
 
 
+Pools = dict[str | None, urllib3.PoolManager]
+"""Connections by the URL of the proxy that they go through, None: without one."""
+
+
 class HttpSource:
     """One artifact behind a URL; keeps the validator of the first answer. Raises UnsupportedSource for a bad URL.
 
-    `authorization` takes the place of the Secret's credentials, `accept` names the media types that are wanted.
+    `authorization` takes the place of the Secret's credentials, `accept` names the media types that are wanted, `pools`
+    holds the connections, which sources of the same access may share.
     """
 
     def __init__(
-        self, uri: str, access: Access = NO_ACCESS, *, authorization: Authorization | None = None, accept: str = "*/*"
+        self,
+        uri: str,
+        access: Access = NO_ACCESS,
+        *,
+        authorization: Authorization | None = None,
+        accept: str = "*/*",
+        pools: Pools | None = None,
     ) -> None:
         self._uri, self._access = uri, access
         self._authorization, self._accept = authorization or Given(access), accept
         self._validator: str | None = None
-        self._pools: dict[str | None, urllib3.PoolManager] = {}
+        self._pools: Pools = {} if pools is None else pools
         try:
             url = urllib3.util.parse_url(uri)
         except HTTPError as error:

@@ -23,7 +23,7 @@ from typing import Final
 from littoral.modelstore.access import NO_ACCESS, Access
 from littoral.modelstore.errors import SourceForbidden, SourceUnreachable, UnsupportedSource
 from littoral.modelstore.sources import Source, shown
-from littoral.modelstore.sources.http import Given, HttpSource
+from littoral.modelstore.sources.http import Given, HttpSource, Pools
 
 PLAIN_HTTP_KEY: Final = "OCI_PLAIN_HTTP"
 DOCKER_CONFIG_KEY: Final = ".dockerconfigjson"
@@ -78,24 +78,27 @@ class Registry:
         scheme = "http" if _plain(named.host, access) else "https"
         self._base = f"{scheme}://{named.host}/v2/{named.repository}"
         self._access = access
-        self._authorization = _Negotiated(named, access, scheme)
+        # One for all: an artifact may have hundreds of layers, and what verifies certificates takes a MiB each time.
+        self._pools: Pools = {}
+        self._authorization = _Negotiated(named, access, scheme, self._pools)
 
     def manifest(self, name: str) -> bytes:
         """Return the bytes of the manifest of that tag or digest. Raises FetchError."""
         what = f"{self._base}/manifests/{name}"
-        source = HttpSource(what, self._access, authorization=self._authorization, accept=_ACCEPT)
+        source = HttpSource(what, self._access, authorization=self._authorization, accept=_ACCEPT, pools=self._pools)
         return _whole(source, what, MAX_MANIFEST)
 
     def blob(self, digest: str) -> Source:
         """Return the source of a blob."""
-        return HttpSource(f"{self._base}/blobs/{digest}", self._access, authorization=self._authorization)
+        url = f"{self._base}/blobs/{digest}"
+        return HttpSource(url, self._access, authorization=self._authorization, pools=self._pools)
 
 
 class _Negotiated:
     """What a registry is told of who asks: nothing, until it answered 401 and said what it wants to hear."""
 
-    def __init__(self, named: Reference, access: Access, scheme: str) -> None:
-        self._named, self._access, self._scheme = named, access, scheme
+    def __init__(self, named: Reference, access: Access, scheme: str, pools: Pools) -> None:
+        self._named, self._access, self._scheme, self._pools = named, access, scheme, pools
         self._given = Given(_credentials(access, named.host))
         self._header = ""
 
@@ -122,7 +125,7 @@ class _Negotiated:
         query = urllib.parse.urlencode({"service": asked.get("service", ""), "scope": scope})
         url = f"{realm}{'&' if '?' in realm else '?'}{query}"
         try:
-            source = HttpSource(url, self._access, authorization=self._given)
+            source = HttpSource(url, self._access, authorization=self._given, pools=self._pools)
             answer = json.loads(_whole(source, shown(realm), _MAX_TOKEN))
             token = answer.get("token") or answer.get("access_token")
         except (ValueError, AttributeError):

@@ -240,6 +240,8 @@ _TROUBLE: Final[Sequence[tuple[str, str, bool]]] = (
     (r"BadScheme", "it redirects from https to http", False),
     (r"dns error", "its host name cannot be resolved", True),
     (r"tunnel error: (\w[\w ]*)", "the proxy failed: {}", True),
+    (r"ProxyAuthRequired", "the proxy wants other credentials", False),
+    (r"TunnelUnsuccessful", "the proxy refused to connect to it", True),
     (r"kind: Timeout", f"no connection within {CONNECT_TIMEOUT:.0f} s, or no byte for {READ_TIMEOUT:.0f} s", True),
     (r'message: "([\w ]+)"', "{}", True),
     (r"kind: (?:Interrupted|Decode|UnexpectedEof)|IncompleteBody|IncompleteMessage", "the connection was cut", True),
