@@ -1,5 +1,6 @@
 """An update is fetched while the old revision answers: the line stands still for a restart, whatever the source."""
 
+import re
 from typing import Any
 
 import pytest
@@ -37,7 +38,7 @@ def jobs_pods(edge: Edge, namespace: str) -> list[Any]:
 def update(edge: Edge, namespace: str, artifact: Artifact, sha256: str, rate: float | None = None) -> None:
     """Ask for another artifact."""
     uri = edge.models.add(artifact, rate=rate)
-    edge.patch(namespace, "line", {"variants": [variant("any", ["cpu"], uri, sha256)]})
+    edge.patch(namespace, "line", {"variants": [variant("any", ["cpu"], uri, sha256, size="9Mi")]})
 
 
 def test_the_gap_of_an_update_from_a_slow_source_is_the_restart_alone(edge: Edge, line: str) -> None:
@@ -45,9 +46,16 @@ def test_the_gap_of_an_update_from_a_slow_source_is_the_restart_alone(edge: Edge
     address = edge.core.read_namespaced_service("line", line).spec.cluster_ip
     with edge.traffic(T4, f"http://{address}:{group.HTTP_PORT}", "line") as said:
         update(edge, line, NEW, NEW.sha256, RATE)
-        (job,) = until(lambda: jobs_pods(edge, line), timeout=30, failure=lambda: AssertionError("no prefetch"))
-        found = edge.await_reason(line, "line", "Updating")
-        assert "prefetch" in condition(found, "Ready")["message"]
+        edge.await_model(
+            line,
+            "line",
+            lambda m: "fetching revision" in condition(m, "Ready")["message"],
+            "waiting for what is fetched",
+        )
+        (job,) = jobs_pods(edge, line)
+        told = condition(edge.model(line, "line"), "Ready")
+        assert told["reason"] == "Updating"
+        assert re.search(r"fetching revision \S+ \(9Mi\) since \S+Z by the node's clock$", told["message"])
         assert edge.pod(line, "line").metadata.uid == before.metadata.uid
         edge.await_ready(line, "line")
         # Its last container was the server's image; it stood there, finished, until the update answered.
