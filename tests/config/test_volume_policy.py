@@ -49,6 +49,7 @@ def of_all(**spec: Any) -> Json:
 def changed(volume: Json, spec: Json) -> Json:
     volume = copy.deepcopy(volume)
     volume["metadata"]["name"] = f"policy-{uuid.uuid4().hex[:8]}"
+    del volume["metadata"]["ownerReferences"]  # to a namespace that is not there: the garbage collector would take it
     volume["spec"] = {key: value for key, value in {**volume["spec"], **spec}.items() if value is not None}
     return volume
 
@@ -164,6 +165,22 @@ def test_the_operator_makes_no_other(administrator: Any, case: str) -> None:
     volume, sentence = REFUSED[case]
 
     assert sentence in (answer(administrator, volume) or "")
+
+
+@pytest.mark.contract
+def test_the_operator_deletes_its_own_and_no_other(administrator: Any) -> None:
+    core = kubernetes.client.CoreV1Api(administrator)
+    headers = {"Impersonate-User": ACCOUNT, "Impersonate-Group": "system:masters"}
+    mine, other = of_a_namespace(), of_a_namespace(hostPath=host("/srv"))
+    for volume in (mine, other):
+        core.create_persistent_volume(volume)
+    try:
+        core.delete_persistent_volume(mine["metadata"]["name"], dry_run="All", _headers=headers)
+        with pytest.raises(ApiException, match=ELSEWHERE):
+            core.delete_persistent_volume(other["metadata"]["name"], dry_run="All", _headers=headers)
+    finally:
+        for volume in (mine, other):
+            core.delete_persistent_volume(volume["metadata"]["name"])
 
 
 @pytest.mark.contract

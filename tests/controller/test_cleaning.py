@@ -106,6 +106,21 @@ async def test_when_it_has_succeeded_the_note_goes_and_then_the_job() -> None:
     assert operator.caches == []
 
 
+@pytest.mark.parametrize("place", [{"namespace": "tenant"}, {"name": "another"}])
+async def test_what_anybody_labels_so_is_no_job_of_ours(place: Json) -> None:
+    operator = Operator()
+    operator.job("Complete")
+    ((key, body),) = [(key, body) for key, body in operator.cluster.objects.items() if key[0] == kinds.JOBS]
+    del operator.cluster.objects[key]
+    operator.cluster.put(kinds.JOBS, {**body, "metadata": {**body["metadata"], **place}})
+
+    await operator()
+    await operator()
+
+    assert operator.caches == [NOTE]
+    assert f"create jobs {JOB}" in operator.cluster.writes
+
+
 async def test_a_job_that_nobody_needs_goes() -> None:
     operator = Operator()
     operator.cluster.objects[kinds.EDGENODES, "", "a"]["status"]["caches"] = []

@@ -37,7 +37,7 @@ def test_what_was_frozen_unsigned_is_not_begun_where_signatures_are_required() -
     namespace_policy.permit("line", {}, models)
 
 
-@pytest.mark.parametrize("text", ["", "20 GB", "much", "0", "-1Gi", "500m"])
+@pytest.mark.parametrize("text", ["", "20 GB", "much", "0", "-1Gi", "500m", "9e9999999", "1e5000"])
 def test_a_quota_that_is_none_is_said(text: str) -> None:
     with pytest.raises(Unservable, match=r"Namespace line .*/model-cache-quota: .* such as 20Gi: correct") as caught:
         namespace_policy.read("line", {}, {group.ANNOTATION_CACHE_QUOTA: text})

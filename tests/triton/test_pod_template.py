@@ -15,7 +15,7 @@ from littoral.accelerators.catalogue import load
 from littoral.accelerators.profile import Platform
 from littoral.api import group
 from littoral.api.inferencemodel import InferenceModel
-from littoral.modelstore.request import FetchRequest, ModelRequest, parse_request
+from littoral.modelstore.request import ENTRIES, FetchRequest, ModelRequest, parse_request
 from littoral.triton import fetch_volumes, namespace_policy, pod_template
 from littoral.triton.errors import Unservable
 from littoral.triton.namespace_policy import NamespacePolicy
@@ -325,8 +325,10 @@ class TestServer:
     def test_cannot_write_the_cache(self, server: Json) -> None:
         mounts = {mount["mountPath"]: mount for mount in server["volumeMounts"]}
 
-        assert mounts[group.CACHE_MOUNT]["readOnly"] is True
-        assert set(mounts) == {group.REPOSITORY_MOUNT, group.CACHE_MOUNT, "/dev/shm", "/tmp"}
+        verified = mounts[f"{group.CACHE_MOUNT}/{ENTRIES}"]
+        assert (verified["readOnly"], verified["subPath"]) == (True, ENTRIES)
+        assert mounts[group.REPOSITORY_MOUNT]["readOnly"] is True
+        assert set(mounts) == {group.REPOSITORY_MOUNT, f"{group.CACHE_MOUNT}/{ENTRIES}", "/dev/shm", "/tmp"}
 
     def test_its_last_log_lines_reach_the_status(self, server: Json) -> None:
         assert server["terminationMessagePolicy"] == "FallbackToLogsOnError"

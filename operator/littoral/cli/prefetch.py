@@ -68,6 +68,7 @@ def prefetch(  # noqa: PLR0917 (click passes them by name)
 
     if not names and not files:
         raise click.UsageError("name a model as im/NAME, or a file with -f")
+    models: Sequence[InferenceModel] = ()
     try:
         snapshot, models, notes = _read(names, namespace, files, kubeconfig, context)
         for note in notes:

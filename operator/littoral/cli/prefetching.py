@@ -99,6 +99,8 @@ async def bring(
 
     async def one(order: Order) -> Outcome:
         async with gate:
+            if time.monotonic() > deadline:
+                return Outcome(order, message="not begun in time")
             return await _bring(client, order, deadline, say)
 
     return list(await asyncio.gather(*(one(order) for order in wanted)))
@@ -107,15 +109,17 @@ async def bring(
 async def start(client: Client, wanted: Sequence[Order]) -> list[Outcome]:
     """Make the Jobs, and wait for none."""
     for order in wanted:
-        await _begin(client, order)
+        while not await _begin(client, order):  # noqa: ASYNC110 (the other side is the API server)
+            await asyncio.sleep(_INTERVAL)
     return [Outcome(order, message="begun") for order in wanted]
 
 
 async def _bring(client: Client, order: Order, deadline: float, say: Callable[[str], None]) -> Outcome:
-    outcome = Outcome(order)
+    outcome = Outcome(order, message="not begun in time")
     try:
-        await _begin(client, order)
-        while True:
+        while not (begun := await _begin(client, order)) and time.monotonic() <= deadline:  # noqa: ASYNC110 (as above)
+            await asyncio.sleep(_INTERVAL)
+        while begun:
             seen = await _look(client, order)
             if seen.message != outcome.message:
                 say(f"{order.subject}: {seen.message}")
@@ -131,21 +135,22 @@ async def _bring(client: Client, order: Order, deadline: float, say: Callable[[s
     return outcome
 
 
-async def _begin(client: Client, order: Order) -> None:
-    """Make the Job. One that is under way already is as good; one that has ended may tell of another day's cache."""
-    while True:
-        try:
-            await client.create(kinds.JOBS, order.job)
-        except AlreadyExists:
-            body = await _job(client, order)
-            if body is None:
-                continue
-            if body["metadata"].get("deletionTimestamp") is None and _PROJECT[kinds.JOBS](body).ended is None:
-                return
-            await _delete(client, order)
-            await asyncio.sleep(_INTERVAL)
-        else:
-            return
+async def _begin(client: Client, order: Order) -> bool:
+    """Make the Job, if the name is free; whether it is there.
+
+    One that is under way already is as good. One that has ended may tell of another day's cache, and is deleted.
+    """
+    try:
+        await client.create(kinds.JOBS, order.job)
+    except AlreadyExists:
+        body = await _job(client, order)
+        if body is None or body["metadata"].get("deletionTimestamp") is not None:
+            return False
+        if _PROJECT[kinds.JOBS](body).ended is None:
+            return True
+        await _delete(client, order)
+        return False
+    return True
 
 
 async def _look(client: Client, order: Order) -> Outcome:

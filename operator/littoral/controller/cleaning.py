@@ -69,7 +69,7 @@ class Cleaning:
 
     async def reconcile(self) -> float | None:
         """Do what is due on all nodes; the seconds after which to look again, if something is waited for."""
-        jobs = {(job.node, job.cache): job for job in self._store.values(kinds.JOBS).values() if job.cache}
+        jobs = {(job.node, job.cache): job for job in self._store.values(kinds.JOBS).values() if self._is_mine(job)}
         left = self._left()
         here = [place for place in sorted(jobs.keys() | left.keys()) if self._connected(place[0])]
         errors = await side_by_side(
@@ -82,6 +82,10 @@ class Cleaning:
             raise errors[0]  # time may mend it: again after the key's back-off
         waits = [self._wait(job) for place, job in jobs.items() if place in here and job.failed]
         return min((each for each in (again, *waits) if each is not None), default=None)
+
+    def _is_mine(self, job: JobFacts) -> bool:
+        """Anybody may label a Job; only here and under its own name it is one that was made by this."""
+        return job.namespace == self._namespace and job.name == cleaning_job.name(job.node, job.cache)
 
     def _left(self) -> dict[Place, NamespaceCache]:
         """The caches of namespaces that are not known any more."""

@@ -2,7 +2,7 @@
 
 The `baseline` Pod Security level refuses hostPath volumes in pods, but no claim on a hostPath PersistentVolume.
 The folder is named by the namespace's UID, so that a namespace made again never sees its namesake's models. The
-operator's own namespace has one such pair more, over all folders, while there is something to clean (cleaning.py).
+operator's own namespace has one such pair more, over all folders, once there was something to clean (cleaning.py).
 """
 
 import asyncio

@@ -3,7 +3,7 @@
 A Job is never changed but by that note: its template is immutable, and another revision has another Job.
 """
 
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -50,14 +50,20 @@ class Prefetches:
         return Prefetch(jobs, pods, identity(node), size(frozen.get(wanted)), names)
 
     def writes(
-        self, tenant: Tenant, replicas: Sequence[Replica], steps: Sequence[JobStep], frozen: Mapping[str, Frozen]
+        self,
+        tenant: Tenant,
+        replicas: Sequence[Replica],
+        steps: Sequence[JobStep],
+        frozen: Mapping[str, Frozen],
+        *,
+        permit: Callable[[Tenant, Frozen], None],
     ) -> list[Awaitable[Any]]:
-        """The steps decided on."""
+        """The steps decided on; `permit` raises Unservable where a revision may not be brought to a node any more."""
         places = {replica.assignment.slice: replica for replica in replicas}
         writes: list[Awaitable[Any]] = []
         for step in steps:
             if step.job is None and step.revision in frozen:
-                writes.append(self._make(tenant, places[step.slice], frozen[step.revision]))
+                writes.append(self._make(tenant, places[step.slice], frozen[step.revision], permit))
             elif step.job is not None and step.kind == "Interrupt":
                 writes.append(self._note(step.job))
             elif step.job is not None:
@@ -70,8 +76,12 @@ class Prefetches:
             if job.model == model:
                 await self._delete(job)
 
-    async def _make(self, tenant: Tenant, replica: Replica, frozen: Frozen) -> None:
+    async def _make(
+        self, tenant: Tenant, replica: Replica, frozen: Frozen, permit: Callable[[Tenant, Frozen], None]
+    ) -> None:
         owner, assignment = tenant.owner, replica.assignment
+        if replica.revised:  # else it serves already, and room has to be made for it
+            permit(tenant, frozen)
         found = self._store.seen(kinds.SLICES, (owner.namespace, assignment.slice))
         meta: Metadata | None = getattr(found, "metadata", None)
         if meta is None or not meta.uid or not self._connected(assignment.node):

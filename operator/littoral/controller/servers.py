@@ -91,7 +91,7 @@ class Servers:
             errors += await side_by_side(*self._give_up(tenant, decision.failure))
         errors += await side_by_side(
             *self._writes(tenant, replicas, decision, frozen, announce),
-            *self._prefetches.writes(tenant, replicas, decision.jobs, frozen),
+            *self._prefetches.writes(tenant, replicas, decision.jobs, frozen, permit=self._revisions.permit),
             *beside(),
         )
         errors += await side_by_side(
@@ -183,13 +183,13 @@ class Servers:
         bound = self._slices.get((tenant.owner.namespace, step.slice))
         if bound is None or not self._connected(replica.assignment.node):
             return  # deleted or gone offline meanwhile: the plan sees to it
-        if step.kind == "Create":
+        if step.kind == "Update" and step.slice == tenant.reserved and bound.spec != replica.assignment.request:
+            return  # its user, whose figures they are, has asked for others since: the plan comes first
+        if step.kind != "Revert" and (replica.deployment is None or replica.deployment.revision != frozen.name):
             self._revisions.permit(tenant, frozen)
-        elif step.kind == "Revert":
+        if step.kind == "Revert":
             await self._slices.cut_over(bound, replace(replica.assignment, target=None))
         elif step.kind == "Update":
-            if step.slice == tenant.reserved and bound.spec != replica.assignment.request:
-                return  # its user, whose figures they are, has asked for others since: the plan comes first
             await self._slices.cut_over(bound, replica.assignment)
         await self._deploy(tenant, replica, frozen, step.previous)
 

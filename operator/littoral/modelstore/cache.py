@@ -45,6 +45,7 @@ from littoral.modelstore.locks import Locks
 from littoral.modelstore.marker import Marker
 from littoral.modelstore.pins import Pins
 from littoral.modelstore.quarantine import Quarantine
+from littoral.modelstore.request import ENTRIES
 
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 _CONTENT: Final = "content"
@@ -83,7 +84,7 @@ class Cache:
         self.pins: Final = Pins(root / "pins", self.locks.books)
         self.quarantine: Final = Quarantine(root / "quarantine")
         self._boot = boot_id() if boot is None else boot
-        self._entries, self._staging = root / "sha256", root / "tmp"
+        self._entries, self._staging = root / ENTRIES, root / "tmp"
 
     def find(self, digest: str) -> Artifact | None:
         """Return the artifact of that digest, verified under this boot; or None."""

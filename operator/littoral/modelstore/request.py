@@ -18,6 +18,8 @@ ENV_TERMINATION_LOG: Final = "LITTORAL_TERMINATION_LOG"
 ENV_MOUNTS: Final = "LITTORAL_MOUNTS"
 """The folder that takes the place of /etc/littoral, for tests."""
 
+ENTRIES: Final = "sha256"
+"""The folder of the cache that holds what is verified; Triton sees this one alone."""
 BUNDLE: Final = "model.sig"
 """Where `model_signing` puts a signature's bundle, at the root of what it signs."""
 _NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")

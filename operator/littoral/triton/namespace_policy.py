@@ -29,6 +29,8 @@ class NamespacePolicy:
             raise _required(model.metadata.namespace, f"variant {variant.name} of model {model.metadata.name}")
 
 
+_MOST: Final = 2**63 - 1
+"""Bytes; no file system has more."""
 NONE: Final = NamespacePolicy()
 """Of a namespace that says nothing."""
 
@@ -63,9 +65,9 @@ def _quota(namespace: str, annotations: Mapping[str, str]) -> int | None:
         return None
     try:
         size = int(parse_quantity(text).to_integral_value(ROUND_FLOOR))
-    except ValueError:
+    except (ValueError, ArithmeticError):
         size = 0
-    if size < 1:
+    if not 1 <= size <= _MOST:
         raise Unservable(
             "QuotaInvalid",
             f"Namespace {namespace} has the annotation {group.ANNOTATION_CACHE_QUOTA}: {text!r}, which is no quantity "

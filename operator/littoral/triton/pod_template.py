@@ -17,7 +17,7 @@ from littoral.api import group
 from littoral.api.inferencemodel import InferenceModel, Serving, Toleration, Variant
 from littoral.api.quantity import from_mib, parse_quantity, to_seconds
 from littoral.autonomy.tolerations import never_evicted
-from littoral.modelstore.request import ENV_REQUEST, ENV_SLICE, FetchRequest, ModelRequest
+from littoral.modelstore.request import ENTRIES, ENV_REQUEST, ENV_SLICE, FetchRequest, ModelRequest
 from littoral.triton import fetch_volumes, metadata, model_config, namespace_policy, network, release
 from littoral.triton.errors import Unservable
 from littoral.triton.namespace_policy import NamespacePolicy
@@ -268,8 +268,15 @@ def server(
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "securityContext": {**UNPRIVILEGED},
         "volumeMounts": [
-            {"name": "models", "mountPath": group.REPOSITORY_MOUNT},
-            {"name": "cache", "mountPath": group.CACHE_MOUNT, "readOnly": True},
+            # What serves could else leave there what a later start would load, or stumble over.
+            {"name": "models", "mountPath": group.REPOSITORY_MOUNT, "readOnly": True},
+            # What is verified, and nothing of what is being received.
+            {
+                "name": "cache",
+                "mountPath": f"{group.CACHE_MOUNT}/{ENTRIES}",
+                "subPath": ENTRIES,
+                "readOnly": True,
+            },
             {"name": "shm", "mountPath": "/dev/shm"},  # noqa: S108 (an emptyDir of the pod's own)
             {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 (an emptyDir of the pod's own)
         ],
