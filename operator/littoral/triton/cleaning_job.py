@@ -1,10 +1,10 @@
 """The Job that removes the model cache of a namespace that is gone from one node.
 
 Its pod is uid 0 with DAC_OVERRIDE alone, because the folders belong to root and what lies in them to anybody; that is
-what the Pod Security level `restricted` refuses and `baseline` allows. It sees the folders of all namespaces on its node
-and nothing else of it, by the claim `littoral-cleanup` (storage.py); which of them it removes is its one argument
-(modelstore/clean.py). It has no token, needs no accelerator and tolerates everything: a node that takes no new work still
-has a disk to give back.
+what the Pod Security level `restricted` refuses and `baseline` allows. It sees the folders of all namespaces on its
+node and nothing else of it, by the claim `littoral-cleanup` (storage.py); which of them it removes is its one argument
+(modelstore/clean.py). It has no token, needs no accelerator and tolerates everything: a node that takes no new work
+still has a disk to give back.
 
 It goes with its EdgeNode. It ends within LIMIT_SECONDS, whatever happens: what has failed is seen and tried again.
 """
