@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from tests.placement.world import edge, model, moment, node, places, reservation, settled, sure, t4, the, world
+from tests.placement.world import bound, edge, model, moment, node, places, reservation, settled, sure, t4, the, world
 
 from littoral.api.group import ANNOTATION_ASKED
 from littoral.api.workload import NodeFacts, Taint
@@ -302,3 +302,21 @@ def test_a_latency_measured_at_another_share_is_no_secret(shares: int, at: int, 
     asked = model("m", memory="100Mi", compute=compute, variants=[measured], maxLatency="30ms")
     (replica,) = the(world([t4("a", shares=shares)], [asked])).assignments
     assert replica.why == f"first variant for emulated-t4 (family t4){said}"
+
+
+def test_a_model_for_each_node_that_is_half_placed_keeps_its_turn_among_those_of_its_age() -> None:
+    """An operator died after some of its writes: what is left of the same plan must still fit."""
+    models = [
+        model("everywhere", memory="1Gi", mode="PerNode"),
+        model("pair", memory="1Gi", replicas=2),
+        model("single", memory="1Gi"),
+    ]
+    snapshot = world([t4(name, shares=2) for name in "abc"], models)
+    (first, *_) = plan(snapshot).models["ns", "everywhere"].assignments
+    begun = bound(snapshot, ("ns", "everywhere"), first, None, minute=1, started=True)
+    after = plan(replace(snapshot, slices={begun.metadata.key: begun}))
+    assert {key[1]: len(its.assignments) for key, its in after.models.items()} == {
+        "everywhere": 3,
+        "pair": 2,
+        "single": 1,
+    }

@@ -49,7 +49,9 @@ def turn(market: Market, draft: Draft, values: Mapping[str, int]) -> tuple[int, 
     many, finds room in what is left.
     """
     value, since, key = priorities.rank(draft.model, values)
-    return value, since, -market.scarcity(draft.asked) if draft.missing else 0, key
+    # One of each node may lack any, which only a look at every node tells; and each of its replicas has but one place.
+    seeks = draft.missing or draft.model.spec.placement.mode == "PerNode"
+    return value, since, -market.scarcity(draft.asked) if seeks else 0, key
 
 
 def keep(world: World, draft: Draft) -> None:
