@@ -4,13 +4,14 @@ import gzip
 import io
 import os
 import tarfile
+import tracemalloc
 from pathlib import Path
 
 import pytest
 from tests.modelstore.conftest import Member, special, tar
 
 from littoral.modelstore.errors import ArchiveUnsafe, LayoutInvalid
-from littoral.modelstore.tree import MAX_MEMBERS, Tree
+from littoral.modelstore.tree import FOLDER, MAX_DEPTH, MAX_MEMBERS, Tree
 from littoral.modelstore.unpack import HEAD, MAX_SLACK, archive_kind, unpack
 from littoral.modelstore.zst import zstd
 
@@ -101,6 +102,90 @@ def test_a_bomb_is_stopped_where_it_swells(tmp_path: Path) -> None:
         unpacked(body, tmp_path / "into")
 
 
+def described(size: int) -> tarfile.TarInfo:
+    """A folder with an extended header of `size` bytes and a little more."""
+    info = special(tarfile.DIRTYPE)
+    info.pax_headers = {"comment": "z" * size}
+    return info
+
+
+def test_headers_swell_an_archive_as_files_do(tmp_path: Path) -> None:
+    """Neither the files nor the headers do it alone."""
+    zeros: dict[str, Member] = {"1/zeros": bytes(MAX_SLACK - (1 << 20))}
+    headers = {f"d{number}": described(60_000) for number in range(200)}
+    assert (unpacked(tar(zeros, "w:gz"), tmp_path / "files") / "1" / "zeros").exists()
+    assert (unpacked(tar(headers, "w:gz"), tmp_path / "headers") / "d199").exists()
+
+    with pytest.raises(ArchiveUnsafe, match=r"20 times .* 'd"):
+        unpacked(tar(zeros | headers, "w:gz"), tmp_path / "into")
+
+
+def test_the_headers_of_an_archive_are_bounded_together(tmp_path: Path) -> None:
+    body = tar({f"d{number}": described(60_000) for number in range(300)})
+
+    with pytest.raises(ArchiveUnsafe) as refused:
+        unpacked(body, tmp_path / "into")
+
+    assert str(refused.value).startswith("the archive's headers have more than 16 MiB, at ")
+    assert str(refused.value).endswith("; pack it without extended attributes")
+
+
+def extended(kind: bytes, size: int) -> bytes:
+    """An extended header with one record of `size` bytes, which must have five digits."""
+    header = tarfile.TarInfo("header")
+    header.type, header.size = kind, size
+    record = f"{size} comment=".encode().ljust(size - 1, b"z") + b"\n"
+    return header.tobuf(tarfile.GNU_FORMAT) + record + bytes(-size % tarfile.BLOCKSIZE)
+
+
+@pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.XGLTYPE], ids=["of one member", "global"])
+def test_headers_that_are_held_in_memory_together_are_bounded(tmp_path: Path, kind: bytes) -> None:
+    """Global ones are held to the end, however many members are between them."""
+    between = b"" if kind == tarfile.XHDTYPE else special(tarfile.DIRTYPE).tobuf()
+    once, twice = extended(kind, 40_000), extended(kind, 40_000) + between + extended(kind, 40_000)
+    assert unpacked(once + tar({"a": b""}), tmp_path / "once").exists()
+
+    with pytest.raises(ArchiveUnsafe, match="has a header of 80000 bytes"):
+        unpacked(twice + tar({"a": b""}), tmp_path / "twice")
+
+
+def test_of_members_that_were_unpacked_nothing_is_held(tmp_path: Path) -> None:
+    count = 5000
+    body = tar({f"d{number}": described(3000) for number in range(count)})
+    archive, tree = Bytes(body), Tree(tmp_path / "into", lambda _: None)
+    tracemalloc.start()
+
+    unpack(archive, "tar", tree)
+
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert sum(1 for _ in (tmp_path / "into").iterdir()) == count
+    assert peak < 6 << 20
+
+
+@pytest.mark.parametrize("dialect", [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT, tarfile.USTAR_FORMAT])
+def test_long_names_and_links_are_read_in_every_dialect(tmp_path: Path, dialect: int) -> None:
+    """What names them lies in headers before their own, or in a member that is long gone."""
+    folder = "/".join(["a" * 40] * 3)
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=dialect) as archive:
+        file = tarfile.TarInfo(f"{folder}/weights")
+        file.size = 4
+        archive.addfile(file, io.BytesIO(b"data"))
+        for number in range(30):
+            archive.addfile(tarfile.TarInfo(f"{folder}/{number}"))
+        if dialect != tarfile.USTAR_FORMAT:
+            link = special(tarfile.LNKTYPE, f"{folder}/weights")
+            link.name = f"{folder}/{'again' * 30}"
+            archive.addfile(link)
+
+    into = unpacked(buffer.getvalue(), tmp_path / "into") / folder
+
+    assert (into / "weights").read_bytes() == b"data"
+    assert dialect == tarfile.USTAR_FORMAT or (into / ("again" * 30)).samefile(into / "weights")
+    assert len(list(into.iterdir())) >= 31
+
+
 def test_members_are_counted(tmp_path: Path) -> None:
     body = tar({f"d/{number}": special(tarfile.DIRTYPE) for number in range(MAX_MEMBERS + 1)})
 
@@ -188,3 +273,37 @@ def test_a_bomb_of_zstd_is_stopped_where_it_swells(tmp_path: Path) -> None:
 )
 def test_archives_are_known_by_their_bytes(head: bytes, kind: str | None) -> None:
     assert archive_kind(head[:HEAD]) == kind
+
+
+def test_folders_that_only_paths_imply_are_counted(tmp_path: Path) -> None:
+    bomb = tar({f"{number}/" + "a/" * 50 + "f": b"" for number in range(300)})
+
+    with pytest.raises(ArchiveUnsafe, match=f"more than {MAX_MEMBERS} members and folders"):
+        unpacked(bomb, tmp_path / "into")
+
+    assert sum(len(folders) for _, folders, _ in os.walk(tmp_path / "into")) <= MAX_MEMBERS
+
+
+def test_a_folder_that_is_a_member_counts_once(tmp_path: Path) -> None:
+    folders = {f"{number:04}": special(tarfile.DIRTYPE) for number in range(MAX_MEMBERS)}
+
+    assert len(list(unpacked(tar(folders), tmp_path / "into").iterdir())) == MAX_MEMBERS
+
+
+def test_each_folder_is_charged_a_block(tmp_path: Path) -> None:
+    spent: list[int] = []
+    body = tar({"a/b/f": b"xyz", "a/b/g": b"", "a/c": special(tarfile.DIRTYPE), "a/c/h": b"x"})
+
+    unpack(Bytes(body), "tar", Tree(tmp_path / "into", spent.append))
+
+    assert spent == [FOLDER, FOLDER, 3, FOLDER, 1]
+
+
+@pytest.mark.parametrize("depth", [MAX_DEPTH, MAX_DEPTH + 1])
+def test_how_deep_folders_may_lie(tmp_path: Path, depth: int) -> None:
+    body = tar({"a/" * depth + "f": b"x"})
+    if depth > MAX_DEPTH:
+        with pytest.raises(ArchiveUnsafe, match="lies more than 64 folders deep"):
+            unpacked(body, tmp_path / "into")
+    else:
+        unpacked(body, tmp_path / "into")
