@@ -62,7 +62,14 @@ def test_a_node_that_lost_power_serves_again_with_every_source_down(
         interval=0.3,
         failure=lambda: AssertionError(edge.pod(namespace, NAME).status),
     )
-    assert edge.infer(after, NAME, 2) == 62
+    # Its node is a new member of the network, and the router has yet to find its way there.
+    answer = until(
+        lambda: _answer(edge, namespace),
+        timeout=60,
+        interval=0.3,
+        failure=lambda: AssertionError(f"nobody answers at {edge.pod(namespace, NAME).status.pod_ip}"),
+    )
+    assert answer == 62
     report = fetched(after)
     assert (report["outcome"], report["models"][0]["source"]) == ("ok", "cache")
     # The copy was written under another boot, so it was read once more before it was loaded, and is trusted again.
@@ -99,6 +106,14 @@ def _restarted(edge: Edge, namespace: str, before: Any) -> Any:
     (server,) = pod.status.container_statuses
     anew = server.container_id != before.status.container_statuses[0].container_id
     return pod if anew and server.ready else None
+
+
+def _answer(edge: Edge, namespace: str) -> int | None:
+    """What it makes of 2; None where its address is not reached."""
+    try:
+        return edge.infer(edge.pod(namespace, NAME), NAME, 2)
+    except OSError:
+        return None
 
 
 def _member(artifact: Artifact) -> bytes:
