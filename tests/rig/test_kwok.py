@@ -30,5 +30,10 @@ def test_a_node_of_somebodys_is_played_as_it_is() -> None:
 
 def test_the_stages_cover_nodes_and_pods_from_start_to_end() -> None:
     stages = list(yaml.safe_load_all(kwok.STAGES.read_text(encoding="utf-8")))
-    assert [stage["metadata"]["name"] for stage in stages] == ["node-initialize", "pod-ready", "pod-delete"]
+    assert [stage["metadata"]["name"] for stage in stages] == [
+        "node-initialize",
+        "pod-ready",
+        "pod-complete",
+        "pod-delete",
+    ]
     assert all(stage["kind"] == "Stage" for stage in stages)
