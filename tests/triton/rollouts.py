@@ -3,14 +3,15 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 
 from littoral.api.gpuslice import Allocation, GPUSliceSpec
 from littoral.api.workload import ContainerFacts, DeploymentFacts, JobFacts, PodFacts
 from littoral.placement.results import Assignment
 from littoral.triton.prefetch import Prefetch
+from littoral.triton.prefetch_steps import JobStep
 from littoral.triton.replica import Replica
-from littoral.triton.rollout import Decision, JobStep, Step, decide
+from littoral.triton.rollout import Decision, Step, decide
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 TIMEOUT = 600.0
@@ -123,6 +124,9 @@ UNREACHABLE = ContainerFacts(
 # A model over several nodes
 
 
+Blip = Literal["not ready", "killed", "restarted", "evicted"]
+
+
 @dataclass
 class Site:
     """One node as it is, whatever the operator thinks."""
@@ -138,6 +142,10 @@ class Site:
     job_pod: PodFacts | None = None
     there: set[str] = field(default_factory=set)
     """The revisions that are on it, verified since it was last restarted."""
+    cached: set[str] = field(default_factory=set)
+    """The revisions that it need not ask their source for."""
+    answered: set[str] = field(default_factory=set)
+    """The revisions that answered on it."""
 
     @property
     def reachable(self) -> bool:
@@ -242,7 +250,7 @@ class World:
         if step.kind == "Forget":
             site.job = site.job_pod = None
             return
-        assert site.job is None, "two prefetches at once on one node"
+        assert site.job == step.job, "two prefetches at once on one node"
         assert step.revision not in self.failed, "a revision that was given up was fetched again"
         boot = f"boot-{site.boot}"
         site.job = job(site.name, step.revision, succeeded=False, made_on=boot, created=self.now)
@@ -261,9 +269,10 @@ class World:
         if step.kind == "Update" and site.answers:  # a pod that its node is about to replace is lost already
             others = [s for s in self.sites if s is not site and s.reachable and s.deployment is not None]
             assert all(s.serving for s in others), "two replicas were unavailable at once"
-            assert before is not None
+        if step.kind == "Update" and before is not None and before.revision in site.answered:
+            # Whether it answers at this moment or is only starting anew: it comes back by itself.
             ahead = before.revision == step.revision or step.revision in site.there
-            assert ahead, "what serves was stopped for what is not there yet"
+            assert ahead, "what served was stopped for what is not there yet"
         assert site.allocation is not None, "something runs on what is not bound"
         grant = plain(site.allocation)
         site.deployment = DeploymentFacts(
@@ -280,25 +289,50 @@ class World:
             return
         if site.pod is None or (site.pod.revision, site.pod.grant) != (live.revision, live.grant):
             site.pod = pod(site.name, live.revision, ready=False, grant=live.grant)
-        else:
-            site.pod = replace(site.pod, server=LOADING if live.revision in self.bad else READY)
+            return
+        fetched = FETCHED if live.revision in site.cached else self._loaded(live.revision)
+        if fetched is not FETCHED:
+            site.pod = replace(site.pod, fetch=fetched, server=ContainerFacts())
+            return
+        site.cached.add(live.revision)
+        works = live.revision not in self.bad
+        site.pod = replace(site.pod, fetch=fetched, server=READY if works else LOADING)
+        if works:
+            site.answered.add(live.revision)
+
+    def _loaded(self, revision: str) -> ContainerFacts:
+        """What a fetch from the source ends with."""
+        return BAD_DIGEST if revision in self.damaged else FETCHED if self.source else UNREACHABLE
 
     def _fetch(self, site: Site) -> None:
         if site.job is None or site.job_pod is None or site.job.ended is not None:
             return
-        if site.job.revision in self.damaged:
-            site.job_pod = replace(site.job_pod, fetch=BAD_DIGEST)
-        elif not self.source:
-            site.job_pod = replace(site.job_pod, fetch=UNREACHABLE)
-        else:
-            site.job = replace(site.job, succeeded=True, ended=self.now)
-            site.job_pod = replace(site.job_pod, fetch=FETCHED, phase="Succeeded")
-            site.there.add(site.job.revision)
+        fetched = FETCHED if site.job.revision in site.cached else self._loaded(site.job.revision)
+        if fetched is not FETCHED:
+            site.job_pod = replace(site.job_pod, fetch=replace(fetched, waiting_reason="CrashLoopBackOff"))
+            return
+        site.job = replace(site.job, succeeded=True, ended=self.now)
+        site.job_pod = replace(site.job_pod, fetch=FETCHED, phase="Succeeded")
+        site.there.add(site.job.revision)
+        site.cached.add(site.job.revision)
 
     def restart(self, site: Site) -> None:
-        """The machine is switched off and on: what is on its disk has to be looked at again."""
+        """The machine is switched off and on: what is on its disk has to be looked at again, and its server starts."""
         site.boot += 1
         site.there.clear()
+        self.blip(site, "restarted")
+
+    @staticmethod
+    def blip(site: Site, how: Blip) -> None:
+        """The server answers no more, for a moment that its node ends by itself."""
+        if site.pod is None or how == "evicted":
+            site.pod = None
+        elif how == "killed":
+            site.pod = replace(site.pod, server=ContainerFacts(running=True, exit_code=137))
+        elif how == "restarted":
+            site.pod = replace(site.pod, fetch=ContainerFacts(running=True), server=ContainerFacts(exit_code=255))
+        else:
+            site.pod = replace(site.pod, server=LOADING)
 
     def revise(self, *, bad: bool) -> None:
         self.wanted = f"r{len(self.history)}"

@@ -1,13 +1,18 @@
 """The prefetch Job: what of a revision's pod it takes over, what it leaves out, and whose it is."""
 
+import copy
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import pytest
 from tests.triton.conftest import Json, make_frozen, make_model
 
 from littoral.api import group
 from littoral.modelstore.request import parse_request
 from littoral.triton import metadata, prefetch_job, revision, service
+from littoral.triton.errors import Unservable
 from littoral.triton.prefetch_job import Slice
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -64,7 +69,36 @@ def test_the_image_is_run_once_and_nothing_but_the_image() -> None:
     assert (image["image"], image["command"]) == (server["image"], ["true"])
     assert image["env"] == [{"name": "NVIDIA_VISIBLE_DEVICES", "value": "void"}]
     assert not image.keys() & {"ports", "startupProbe", "readinessProbe", "livenessProbe", "lifecycle", "volumeMounts"}
-    assert "limits" not in image["resources"]
+    assert "resources" not in image, "a node that was granted to the last millicore would not take it"
+
+
+def test_it_says_what_room_it_knows_of_and_the_how_many_th_it_is() -> None:
+    def notes(**changes: Any) -> Json:
+        arguments = {"of": OF, "slices": ["a", "b"], "made_on": "uid/boot", **changes}
+        found: Json = prefetch_job.build(OWNER, FROZEN, "edge-a", **arguments)["metadata"]["annotations"]
+        return found
+
+    assert notes()[group.ANNOTATION_ROOM] == prefetch_job.room(["b", "a"], None)
+    others = [notes(**each)[group.ANNOTATION_ROOM] for each in ({"quota": 7}, {"slices": ["a"]}, {"slices": None})]
+    assert len({notes()[group.ANNOTATION_ROOM], *others}) == 4
+    assert (group.ANNOTATION_ATTEMPT in notes(), notes(attempt=3)[group.ANNOTATION_ATTEMPT]) == (False, "3")
+
+
+def test_a_revision_of_a_later_version_is_refused_by_its_name() -> None:
+    template = copy.deepcopy(dict(FROZEN.template))
+    (fetch,) = template["spec"]["initContainers"]
+    fetch["env"] = [{"name": "LITTORAL_FETCH", "value": '{"words": "of another day"}'}]
+    later = replace(FROZEN, template=template)
+    for read in (
+        prefetch_job.request,
+        prefetch_job.size,
+        lambda f: prefetch_job.build(OWNER, f, "a", of=OF, slices=[]),
+    ):
+        with pytest.raises(
+            Unservable, match=rf"revision {FROZEN.name} was frozen by another version .*: upgrade"
+        ) as told:
+            read(later)
+        assert told.value.reason == "RevisionUnreadable"
 
 
 def test_it_is_pinned_and_stays_when_its_node_goes_offline() -> None:

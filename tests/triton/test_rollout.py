@@ -2,13 +2,13 @@
 
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
-from tests.triton.rollouts import BAD_DIGEST, LOADING, OFFLINE, World, allocation, decided, plain, replica, steps
+from tests.triton.rollouts import BAD_DIGEST, OFFLINE, Blip, World, allocation, decided, plain, replica, steps
 
 from littoral.api.workload import ContainerFacts
 from littoral.triton.replica import Replica
@@ -176,6 +176,9 @@ def test_a_refused_pod_does_not_stand_for_one_that_runs() -> None:
     assert replace(one, pods=(*one.pods, refused)).ready
 
 
+BLIPS: st.SearchStrategy[Blip] = st.sampled_from(get_args(Blip))
+
+
 class Model(RuleBasedStateMachine):
     """Everything that happens to a model, in any order."""
 
@@ -203,11 +206,9 @@ class Model(RuleBasedStateMachine):
     def a_node_does_its_work(self, at: int) -> None:
         self.world.run(self.world.sites[at])
 
-    @rule(at=st.integers(0, 2))
-    def a_server_restarts(self, at: int) -> None:
-        site = self.world.sites[at]
-        if site.pod is not None:
-            site.pod = replace(site.pod, server=LOADING)
+    @rule(at=st.integers(0, 2), how=BLIPS)
+    def a_server_does_not_answer_for_a_moment(self, at: int, how: Blip) -> None:
+        self.world.blip(self.world.sites[at], how)
 
     @rule(reachable=st.booleans())
     def the_source_goes_or_comes(self, reachable: bool) -> None:
@@ -262,6 +263,29 @@ class Model(RuleBasedStateMachine):
         assert world.wanted in world.failed
         assert [(site.deployment, site.pod) for site in world.sites] == before, "what serves was touched"
         assert not world.visit(), "the prefetch did not stop"
+
+    @rule(data=st.data())
+    def a_source_that_is_away_costs_nothing_whatever_restarts_meanwhile(self, data: st.DataObject) -> None:
+        world = self.world
+        self.a_good_spec_is_served_everywhere_in_the_end()
+        before = [site.deployment for site in world.sites]
+        world.source = False
+        world.revise(bad=False)
+        for _ in range(data.draw(st.integers(1, 4), label="blips")):
+            site = data.draw(st.sampled_from(world.sites), label="where")
+            if data.draw(st.booleans(), label="the whole machine"):
+                world.restart(site)
+            else:
+                world.blip(site, data.draw(BLIPS, label="how"))
+            for _ in range(data.draw(st.integers(1, 3), label="visits")):
+                world.visit()
+            world.settle()
+            assert [each.deployment for each in world.sites] == before, "what serves was touched"
+            assert all(each.serving for each in world.sites)
+            assert world.wanted not in world.failed
+        world.source = True
+        world.settle()
+        assert all(site.deployment is not None and site.deployment.revision == world.wanted for site in world.sites)
 
     @invariant()
     def what_a_node_remembers_answered_there(self) -> None:

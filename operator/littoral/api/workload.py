@@ -119,6 +119,8 @@ class PodFacts:
     """Which device it really has, where the sharing mechanism says so on the pod."""
     prefetch: str = ""
     """The slice whose next revision it brings to the node; it serves nothing and is charged nothing."""
+    job: str = ""
+    """The uid of the Job that it is of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +162,10 @@ class JobFacts:
     deleting: bool = False
     made_on: str = ""
     """What the node was when it was made; see triton.prefetch.identity."""
+    room: str = ""
+    """The quota and the slices that it knows of; see triton.prefetch_job.room."""
+    attempt: int = 0
+    """How many before it, one in the place of the other, ended without what is needed."""
     interrupted: bool = False
     """Its node went offline before it had ended."""
     node: str = ""

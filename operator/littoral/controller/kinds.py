@@ -45,6 +45,10 @@ MODELS: Final = Resource(group.GROUP, group.VERSION, "inferencemodels", "Inferen
 
 OURS: Final = f"{group.LABEL_MANAGED_BY}={group.MANAGER}"
 """Selects our children: what others made is never watched."""
+_CONTROLLER_UID: Final = "batch.kubernetes.io/controller-uid"
+"""By which the Job controller labels a Job's pods, since Kubernetes 1.27."""
+_DIGITS: Final = 10
+"""A count on an annotation with more is none of ours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +214,7 @@ def _pod(body: Body) -> PodFacts:
         created=_time(meta.get("creationTimestamp")),
         model_containers=_model_containers(status.get("containerStatuses")),
         prefetch=labels.get(group.LABEL_PREFETCH, ""),
+        job=labels.get(_CONTROLLER_UID, ""),
     )
 
 
@@ -252,6 +257,10 @@ def _deployment(body: Body) -> LiveDeployment:
     )
 
 
+def _count(text: str) -> int:
+    return int(text) if text.isdecimal() and len(text) < _DIGITS else 0
+
+
 def _job(body: Body) -> JobFacts:
     meta, status = body["metadata"], body.get("status") or {}
     labels, annotations = meta.get("labels") or {}, meta.get("annotations") or {}
@@ -272,6 +281,8 @@ def _job(body: Body) -> JobFacts:
         created=_time(meta.get("creationTimestamp")),
         deleting="deletionTimestamp" in meta,
         made_on=annotations.get(group.ANNOTATION_MADE_ON, ""),
+        room=annotations.get(group.ANNOTATION_ROOM, ""),
+        attempt=_count(annotations.get(group.ANNOTATION_ATTEMPT, "")),
         interrupted=group.ANNOTATION_INTERRUPTED in annotations,
         node=labels.get(group.LABEL_NODE, ""),
         cache=labels.get(group.LABEL_CACHE, ""),

@@ -1,4 +1,4 @@
-"""The prefetch Jobs of a tenant's slices: read, made, noted as interrupted, deleted; what is due is decided elsewhere.
+"""The prefetch Jobs of a tenant's slices: read, made, replaced, noted, deleted; what is due is decided elsewhere.
 
 A Job is never changed but by that note: its template is immutable, and another revision has another Job.
 """
@@ -14,14 +14,13 @@ from littoral.controller import kinds
 from littoral.controller.kinds import Key
 from littoral.controller.store import Store
 from littoral.controller.writer import Writer
-from littoral.modelstore.errors import RequestInvalid
 from littoral.triton import namespace_policy, prefetch_job
 from littoral.triton.errors import Unservable
 from littoral.triton.prefetch import Prefetch, identity
 from littoral.triton.prefetch_job import Slice
+from littoral.triton.prefetch_steps import JobStep
 from littoral.triton.replica import Replica
 from littoral.triton.revision import Frozen
-from littoral.triton.rollout import JobStep
 from littoral.triton.tenant import Tenant
 
 
@@ -47,7 +46,8 @@ class Prefetches:
         after = replace(live, previous=live.revision, revision=wanted) if live is not None else None
         needed = set(tenant.gate(after, frozen))
         names = tuple(model.model_name for model in tenant.models if model.metadata.name in needed)
-        return Prefetch(jobs, pods, identity(node), size(frozen.get(wanted)), names)
+        room = prefetch_job.room(*self._told(key[0], node.name)) if jobs and node is not None else ""
+        return Prefetch(jobs, pods, identity(node), size(frozen.get(wanted)), names, room)
 
     def writes(
         self,
@@ -62,8 +62,9 @@ class Prefetches:
         places = {replica.assignment.slice: replica for replica in replicas}
         writes: list[Awaitable[Any]] = []
         for step in steps:
-            if step.job is None and step.revision in frozen:
-                writes.append(self._make(tenant, places[step.slice], frozen[step.revision], permit))
+            if step.kind in {"Prefetch", "Replace"}:
+                if step.revision in frozen:
+                    writes.append(self._make(tenant, places[step.slice], frozen[step.revision], step, permit))
             elif step.job is not None and step.kind == "Interrupt":
                 writes.append(self._note(step.job))
             elif step.job is not None:
@@ -77,10 +78,17 @@ class Prefetches:
                 await self._delete(job)
 
     async def _make(
-        self, tenant: Tenant, replica: Replica, frozen: Frozen, permit: Callable[[Tenant, Frozen], None]
+        self,
+        tenant: Tenant,
+        replica: Replica,
+        frozen: Frozen,
+        step: JobStep,
+        permit: Callable[[Tenant, Frozen], None],
     ) -> None:
         owner, assignment = tenant.owner, replica.assignment
-        if replica.revised:  # else it serves already, and room has to be made for it
+        if (
+            replica.deployment is None or replica.deployment.revision != frozen.name
+        ):  # else room is made for what it is at
             permit(tenant, frozen)
         found = self._store.seen(kinds.SLICES, (owner.namespace, assignment.slice))
         meta: Metadata | None = getattr(found, "metadata", None)
@@ -88,16 +96,19 @@ class Prefetches:
             return  # deleted or gone offline meanwhile: the plan sees to it
         # A slice that a user wrote outlives the model; the Job must not.
         owners = owner.references if assignment.slice == tenant.reserved else ()
-        here = [each for each in self._store.slices_on(assignment.node) if each.metadata.namespace == owner.namespace]
+        slices, quota = self._told(owner.namespace, assignment.node)
         body = prefetch_job.build(
             owner,
             frozen,
             assignment.node,
             of=Slice(name=assignment.slice, uid=meta.uid, owners=owners),
-            slices=[each.metadata.name for each in here],
-            quota=self._quota(owner.namespace),
+            slices=slices,
+            quota=quota,
             made_on=replica.prefetch.node,
+            attempt=step.attempt,
         )
+        if step.job is not None:
+            await self._delete(step.job)
         await self._writer.create(kinds.JOBS, body)
 
     async def _note(self, job: JobFacts) -> None:
@@ -115,6 +126,11 @@ class Prefetches:
         facts = self._store.node(node)
         return facts is not None and facts.connected
 
+    def _told(self, namespace: str, node: str) -> tuple[list[str], int | None]:
+        """What a Job on the node is told by which its fetch makes room: the namespace's slices there, and its quota."""
+        here = [each.metadata.name for each in self._store.slices_on(node) if each.metadata.namespace == namespace]
+        return here, self._quota(namespace)
+
     def _quota(self, namespace: str) -> int | None:
         """The present one; None where the namespace says nothing that can be read: then the revision's own holds."""
         found = self._store.get(kinds.NAMESPACES, ("", namespace))
@@ -130,5 +146,5 @@ def size(frozen: Frozen | None) -> int | None:
     """How many bytes a revision has to fetch; None where nobody says, or a later version did in words of its own."""
     try:
         return None if frozen is None else prefetch_job.size(frozen)
-    except RequestInvalid:
+    except Unservable:
         return None

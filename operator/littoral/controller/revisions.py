@@ -84,8 +84,24 @@ class Revisions:
     def permit(self, tenant: Tenant, frozen: Frozen) -> None:
         """Raise Unservable where the namespace's present policy forbids to begin what was frozen earlier."""
         namespace = self._store.get(kinds.NAMESPACES, ("", tenant.owner.namespace))
-        if isinstance(namespace, Metadata):
+        if isinstance(namespace, Metadata) and namespace_policy.requires_signature(namespace.labels):
             namespace_policy.permit(namespace.name, namespace.labels, prefetch_job.request(frozen).models)
+
+    def barred(
+        self, tenant: Tenant, replicas: Iterable[Replica], frozen: Mapping[str, Frozen]
+    ) -> dict[str, Unservable | None]:
+        """The revisions to which no replica may be updated now, with why; None: only because it is yet to be frozen."""
+        found: dict[str, Unservable | None] = {}
+        for name in sorted({replica.wanted for replica in replicas if replica.connected and replica.revised}):
+            if name not in frozen:
+                found[name] = None
+                continue
+            try:
+                prefetch_job.request(frozen[name])
+                self.permit(tenant, frozen[name])
+            except Unservable as error:
+                found[name] = error
+        return found
 
     async def forget_old(self, tenant: Tenant, replicas: Iterable[Replica]) -> None:
         """Delete the oldest that nothing runs, wants or would be put back to."""

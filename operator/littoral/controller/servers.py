@@ -7,7 +7,7 @@ may die; the next visit goes on from what the API server holds.
 One thing that goes wrong never holds up another: each phase is carried to its end, and the first failure is told.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Container, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -86,7 +86,9 @@ class Servers:
         errors += await side_by_side(*(self._caches.note(owner.namespace, a.node) for a in here))
         frozen = self._revisions.frozen(tenant)
         replicas = self._replicas(tenant, plan, frozen)
-        decision = self._decide(tenant, replicas, frozen)
+        barred = self._revisions.barred(tenant, replicas, frozen)
+        refused += [why for name, why in barred.items() if why is not None]
+        decision = self._decide(tenant, replicas, frozen, barred)
         if decision.failure is not None:
             errors += await side_by_side(*self._give_up(tenant, decision.failure))
         errors += await side_by_side(
@@ -142,7 +144,9 @@ class Servers:
             prefetch=self._prefetches.of(tenant, key, node, facts, wanted, frozen),
         )
 
-    def _decide(self, tenant: Tenant, replicas: tuple[Replica, ...], frozen: Mapping[str, Frozen]) -> Decision:
+    def _decide(
+        self, tenant: Tenant, replicas: tuple[Replica, ...], frozen: Mapping[str, Frozen], barred: Container[str]
+    ) -> Decision:
         failed = self._revisions.given_up(tenant)
         return rollout.decide(
             replicas,
@@ -151,6 +155,7 @@ class Servers:
             paused=tenant.paused,
             timeout=tenant.timeout,
             now=utcnow(),
+            barred=barred,
         )
 
     # Writing
@@ -240,16 +245,18 @@ class Servers:
             await self._slices.release(existing)
 
     async def vacate(self, model: kinds.Key, name: str) -> None:
-        """Take the model's Deployment off a slice that is its user's, unless the node is offline."""
+        """Take what is the model's off a slice that is its user's, unless the node is offline."""
         key = (model[0], name)
         live, bound = self._store.get(kinds.DEPLOYMENTS, key), self._slices.get(key)
-        if not isinstance(live, LiveDeployment) or (key[0], live.facts.model) != model:
-            return
+        mine = live if isinstance(live, LiveDeployment) and (key[0], live.facts.model) == model else None
         # It is where it was pinned to, which need not be where the slice is bound by now.
-        allocation = live.facts.grant or (None if bound is None else bound.status.allocation)
-        if allocation is None or self._connected(allocation.node):
-            await self._prefetches.vacate(key, model[1])  # first: with the Deployment gone nobody comes back to this
-            await self._writer.delete(kinds.DEPLOYMENTS, key, uid=live.metadata.uid)
+        pinned = None if mine is None else mine.facts.grant
+        allocation = pinned or (None if bound is None else bound.status.allocation)
+        if allocation is not None and not self._connected(allocation.node):
+            return
+        await self._prefetches.vacate(key, model[1])  # first: without a Deployment the plan does not come back to this
+        if mine is not None:
+            await self._writer.delete(kinds.DEPLOYMENTS, key, uid=mine.metadata.uid)
 
     def _give_up(self, tenant: Tenant, failure: rollout.Failed) -> list[Awaitable[Any]]:
         """Note the revision before anything is put back, so that neither this process nor another tries it again.

@@ -120,7 +120,20 @@ def _pod(pod: PodFacts | None, size: int | None) -> Diagnosis:
 
 
 def fetch(container: ContainerFacts, size: int | None = None) -> Diagnosis:
-    """What is known of a fetch container; `size` is how many bytes it is to bring, where that is declared."""
+    """What is known of a fetch container; `size` is how many bytes it is to bring, where that is declared.
+
+    An attempt that runs is not what the one before it ended with: that is said, and decides nothing.
+    """
+    if not container.running:
+        return last_attempt(container)
+    before = last_attempt(container)
+    told = f"; before that: {before.reason}: {before.message}" if before.fetched == "False" else ""
+    message = f"fetching the model{expected(size, container.started)}{told}"
+    return Diagnosis("Unknown", "Unknown", "Fetching", message[:1024])
+
+
+def last_attempt(container: ContainerFacts) -> Diagnosis:
+    """What a fetch container ended with when it last did, whatever it does now; why it waits where it never ran."""
     report = parse_report(container.termination_message)
     if container.exit_code == 0:
         if report is not None and report.outcome != "failed":
@@ -135,8 +148,6 @@ def fetch(container: ContainerFacts, size: int | None = None) -> Diagnosis:
         # What a node says is a claim: only a known word may stand as a condition's reason.
         reason = report.reason if report.reason in REASONS else "FetchFailed"
         return Diagnosis("False", "Unknown", reason, report.message, terminal=not REASONS.get(reason, True))
-    if container.running:
-        return Diagnosis("Unknown", "Unknown", "Fetching", f"fetching the model{expected(size, container.started)}")
     return waiting(container, "Unknown")
 
 

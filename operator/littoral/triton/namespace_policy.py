@@ -37,17 +37,18 @@ NONE: Final = NamespacePolicy()
 
 def read(namespace: str, labels: Mapping[str, str], annotations: Mapping[str, str]) -> NamespacePolicy:
     """The policy of a namespace with these labels and annotations. Raises Unservable where one cannot be read."""
-    return NamespacePolicy(require_signature=_requires_signature(labels), quota=_quota(namespace, annotations))
+    return NamespacePolicy(require_signature=requires_signature(labels), quota=_quota(namespace, annotations))
 
 
 def permit(namespace: str, labels: Mapping[str, str], models: Iterable[ModelRequest]) -> None:
     """Raise Unservable where a revision that was frozen earlier, and asks for these models, may not be begun."""
     unsigned = [model.name for model in models if not model.signed]
-    if unsigned and _requires_signature(labels):
+    if unsigned and requires_signature(labels):
         raise _required(namespace, f"what was made of model {', '.join(unsigned)} before that")
 
 
-def _requires_signature(labels: Mapping[str, str]) -> bool:
+def requires_signature(labels: Mapping[str, str]) -> bool:
+    """Whether a namespace with these labels asks for signatures."""
     return labels.get(group.LABEL_REQUIRE_SIGNATURE) == "true"
 
 

@@ -11,14 +11,17 @@ can tell what will never heal. A finished pod stays with its Job, and as long as
 
 import copy
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Final
 
 from littoral.api import group
+from littoral.modelstore.errors import RequestInvalid
 from littoral.modelstore.request import ENV_REQUEST, ENV_SLICE, FetchRequest, parse_request
 from littoral.triton import metadata, pod_template
+from littoral.triton.errors import Unservable
 from littoral.triton.metadata import Owner
 from littoral.triton.revision import Frozen
 
@@ -47,22 +50,39 @@ def name(subject: str, revision: str) -> str:
 
 
 def request(frozen: Frozen) -> FetchRequest:
-    """What a revision's fetch container is asked for. Raises RequestInvalid for what this version does not read."""
-    return parse_request(_written(frozen).replace("$$", "$"))
+    """What a revision's fetch container is asked for. Raises Unservable for what this version does not read."""
+    return _read(frozen.name, _written(frozen))
 
 
 def size(frozen: Frozen) -> int | None:
     """How many bytes a revision has to fetch at most; None where that is not declared of all its models.
 
-    Raises RequestInvalid as `request` does.
+    Raises Unservable as `request` does.
     """
-    return _size(_written(frozen))
+    return _size(frozen.name, _written(frozen))
 
 
 @lru_cache(maxsize=4096)  # asked at each visit for each replica, of few revisions
-def _size(text: str) -> int | None:
-    sizes = [model.size for model in parse_request(text.replace("$$", "$")).models]
+def _size(revision: str, text: str) -> int | None:
+    sizes = [model.size for model in _read(revision, text).models]
     return None if None in sizes else sum(each for each in sizes if each is not None)
+
+
+def _read(revision: str, text: str) -> FetchRequest:
+    try:
+        return parse_request(text.replace("$$", "$"))
+    except RequestInvalid as error:
+        raise Unservable(
+            "RevisionUnreadable",
+            f"revision {revision} was frozen by another version of Littoral in words that this one does not read "
+            f"({error}): upgrade the operator, or change the variant, so that a new one is frozen",
+        ) from None
+
+
+def room(slices: Sequence[str] | None, quota: int | None) -> str:
+    """A digest of what a Job's fetch knows when it makes room: only one that knows something else may find more."""
+    told = json.dumps([None if slices is None else sorted(slices), quota])
+    return hashlib.sha256(told.encode()).hexdigest()[:16]
 
 
 def build(
@@ -74,12 +94,14 @@ def build(
     slices: Sequence[str] | None,
     quota: int | None = None,
     made_on: str = "",
+    attempt: int = 0,
     ttl: int | None = None,
 ) -> dict[str, Any]:
-    """The Job that brings the revision to the node.
+    """The Job that brings the revision to the node. Raises Unservable as `request` does.
 
     `slices` are those of the namespace on the node (None: unknown, so every pin counts), `quota` the bytes that its
-    cache may take there (None: as frozen), `made_on` what the node is now. With `of` None it pins nothing, is nobody's
+    cache may take there (None: as frozen), `made_on` what the node is now, `attempt` how many before it ended without
+    what is needed. With `of` None it pins nothing, is nobody's
     child and not watched: `ttl` seconds after its end the cluster removes it.
     """
     labels = _labels(owner, frozen, of)
@@ -93,7 +115,11 @@ def build(
         "labels": labels,
     }
     if made_on:
-        meta["annotations"] = {group.ANNOTATION_MADE_ON: made_on}
+        meta["annotations"] = {
+            group.ANNOTATION_MADE_ON: made_on,
+            group.ANNOTATION_ROOM: room(slices, quota),
+            **({group.ANNOTATION_ATTEMPT: str(attempt)} if attempt else {}),
+        }
     if of is not None:
         meta["ownerReferences"] = [dict(each) for each in of.owners] or metadata.owned_by("GPUSlice", of.name, of.uid)
     if ttl is not None:
@@ -166,8 +192,8 @@ def _image(server: Mapping[str, Any]) -> dict[str, Any]:
         "image": server["image"],
         "imagePullPolicy": "IfNotPresent",
         "command": ["true"],
+        # It asks for no resources: a node that was granted to the last millicore takes it, too.
         # NVIDIA's images ask for every GPU, and its container runtime would give them.
         "env": [{"name": "NVIDIA_VISIBLE_DEVICES", "value": "void"}],
-        "resources": {"requests": {"cpu": "1m", "memory": "1Mi"}},
         "securityContext": {**pod_template.UNPRIVILEGED, "readOnlyRootFilesystem": True},
     }

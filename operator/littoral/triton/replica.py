@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 
 from littoral.api.gpuslice import Allocation
 from littoral.api.workload import DeploymentFacts, PodFacts
+from littoral.modelstore.errors import REASONS, CacheFull
 from littoral.placement.results import Assignment
-from littoral.triton.diagnosis import Diagnosis, diagnose, stands_for
+from littoral.triton.diagnosis import Diagnosis, diagnose, last_attempt, stands_for
 from littoral.triton.prefetch import Prefetch, Seen
 
 
@@ -60,6 +61,32 @@ class Replica:
         return any(p.server.ready and not p.deleting for p in self.pods)
 
     @property
+    def started(self) -> bool:
+        """A server answered there once: there is something to lose, whether or not it answers at this moment."""
+        stamped = self.allocation is not None and self.allocation.started_at is not None
+        return stamped or self.answering or (self.deployment is not None and bool(self.deployment.previous))
+
+    @property
+    def broken(self) -> bool:
+        """What it is at will not come back by itself: its fetch fails for good, or its server does again and again.
+
+        One that starts, fetches or loads is not: it was restarted, evicted, or its machine was. Nor is one whose source
+        is away; nor one without room in the cache, as long as a prefetch that makes room may still bring it back.
+        """
+        seen = self.diagnosis
+        if seen.reason == CacheFull.__name__ and self.deployment is not None:
+            return self.prefetch.seen(self.deployment.revision).reason in REASONS
+        failing = self.pod is not None and self.pod.server.waiting_reason == "CrashLoopBackOff"
+        return seen.terminal or (seen.loaded == "False" and failing)
+
+    @property
+    def lacks_room(self) -> bool:
+        """It does not answer, and its last fetch found the cache full; perhaps it is being tried again."""
+        if self.ready or self.pod is None:
+            return False
+        return CacheFull.__name__ in {self.diagnosis.reason, last_attempt(self.pod.fetch).reason}
+
+    @property
     def updated(self) -> bool:
         """Its Deployment is at the revision and on the figures that the spec asks for."""
         deployed = self.deployment is not None and self.deployment.revision == self.wanted
@@ -95,9 +122,9 @@ class Replica:
     def ahead(self) -> Seen | None:
         """How far the prefetch has come that its update waits for; None where that waits for none.
 
-        Where no server answers nothing is lost by an update: it brings the revision itself, and sooner.
+        Where none answered yet, or what did is broken, nothing is lost by an update: it brings the revision itself.
         """
-        if not self.revised or not self.answering:
+        if not self.revised or not self.started or (self.broken and not self.answering):
             return None
         seen = self.prefetch.seen(self.wanted)
         return None if seen.arrived else seen

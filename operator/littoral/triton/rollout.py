@@ -2,13 +2,13 @@
 
 Each replica has a Deployment of its own, so each node moves by itself. The rules:
 
-- What answers is updated only once the wanted revision is on its node: a prefetch Job has brought artifacts and image.
+- What answers, or did and is not broken, is updated only once the wanted revision is on its node: a prefetch Job has
+  brought artifacts and image. A server that restarts comes back sooner at what it was at than at what is not there yet.
   What only waits for its prefetch answers meanwhile and holds up nobody. Nothing that serves is touched by a prefetch,
   so it goes on while the update is paused; the Job is kept until the update has answered, for its finished pod keeps
-  the kubelet from collecting the image. Other figures alone need no prefetch, nor does what does not answer.
-- A replica whose own fetch finds the cache full gets such a Job too: it knows which slices are on the node, and so
-  whose pins no longer count.
-- A prefetch that fails for good gives the revision up, with nothing touched.
+  the kubelet from collecting the image. Other figures alone need no prefetch.
+- A prefetch that fails for good gives the revision up, with nothing touched; but where another node serves or holds the
+  revision it is that node's own, and waited for.
 - One unavailable at a time: an update is begun only while every other replica on a ready node answers; one that does
   not answer anyway goes first.
 - A replica that is not ready at the new revision within the startup timeout, or whose fetch fails for good, is put back
@@ -23,19 +23,15 @@ the cutover in the slice's allocation, the failure in the status, on the Job wha
 process may go on where another died.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final, Literal
+from typing import Literal
 
-from littoral.api.workload import JobFacts
-from littoral.modelstore.errors import CacheFull
+from littoral.triton import prefetch_steps
 from littoral.triton.prefetch import PREFETCHING
+from littoral.triton.prefetch_steps import JobStep
 from littoral.triton.replica import Replica
-
-PREFETCHES: Final = 10
-"""Prefetch Jobs of one model or group that may be under way at a time, so that a fleet's nodes do not all ask its
-source at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,18 +44,6 @@ class Step:
     revision: str
     previous: str = ""
     """The last revision that answered there, for the Deployment to remember; empty if none did."""
-
-
-@dataclass(frozen=True, slots=True)
-class JobStep:
-    """One change of a replica's prefetch Job."""
-
-    kind: Literal["Prefetch", "Interrupt", "Forget"]
-    """Interrupt touches nothing on the node, which is offline: it notes on the Job that it has to be made anew."""
-    slice: str
-    revision: str
-    job: JobFacts | None = None
-    """The Job, unless it is to be made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +65,8 @@ class Decision:
     waits_for: str = ""
     recheck: float | None = None
     jobs: tuple[JobStep, ...] = ()
+    queued: Mapping[str, str] = field(default_factory=dict)
+    """The slices whose prefetch waits for its turn, with the sentence that says so."""
 
 
 def decide(
@@ -91,22 +77,25 @@ def decide(
     paused: bool,
     timeout: float,
     now: datetime,
+    barred: Container[str] = (),
 ) -> Decision:
     """The next steps for a model.
 
     `failed` are the revisions given up, with why; `fallback` gives, for a wanted revision that was given up, the newest
-    one of the same variant and profile that was not; `timeout` is the startup timeout in seconds.
+    one of the same variant and profile that was not; `timeout` is the startup timeout in seconds; to `barred` revisions
+    nothing is updated, nor are they prefetched for it: they are not frozen yet, or may not be begun.
     """
     steps = [*_creations(replicas, failed, fallback), *_reverts(replicas, failed), *_settlements(replicas, failed)]
-    jobs, retry = _jobs(replicas, failed, now)
+    jobs, queued, retry = prefetch_steps.due(replicas, failed, barred, now)
     failure, recheck = _failure(replicas, failed, timeout, now)
     if failure is not None:
-        return Decision(tuple(steps), failure, recheck=recheck, jobs=jobs)
-    updates, waits_for = _updates(replicas, failed, paused=paused)
+        jobs = tuple(step for step in jobs if step.revision != failure.revision or step.kind == "Interrupt")
+        return Decision(tuple(steps), failure, recheck=recheck, jobs=jobs, queued=queued)
+    updates, waits_for = _updates(replicas, failed, barred, queued, paused=paused)
     moving = {step.slice for step in updates}
     steps = [step for step in steps if step.slice not in moving]
     soonest = min((seconds for seconds in (recheck, retry) if seconds is not None), default=None)
-    return Decision((*steps, *updates), None, waits_for, soonest, jobs)
+    return Decision((*steps, *updates), None, waits_for, soonest, jobs, queued)
 
 
 def _creations(replicas: Sequence[Replica], failed: Mapping[str, str], fallback: Mapping[str, str]) -> list[Step]:
@@ -143,56 +132,6 @@ def _settlements(replicas: Sequence[Replica], failed: Mapping[str, str]) -> list
     ]
 
 
-def _jobs(
-    replicas: Sequence[Replica], failed: Mapping[str, str], now: datetime
-) -> tuple[tuple[JobStep, ...], float | None]:
-    """What becomes of the prefetch Jobs, and the seconds until one is to be made anew for having failed."""
-    steps: list[JobStep] = []
-    delays: list[float] = []
-    room = PREFETCHES - sum(r.prefetch.under_way for r in replicas if r.connected)
-    for r in sorted(replicas, key=lambda r: (r.assignment.node, r.assignment.slice)):
-        revision, mine = _prefetched(r, failed), r.prefetch.jobs
-        if not r.connected:
-            lost = [job for job in mine if job.ended is None and not job.interrupted and not job.deleting]
-            steps += [JobStep("Interrupt", r.assignment.slice, job.revision, job) for job in lost]
-            continue
-        for job in (job for job in mine if not job.deleting):
-            again = r.prefetch.retried_after(job, now) if job.revision == revision else None
-            if job.revision != revision or r.prefetch.outdated(job) or again == 0:
-                steps.append(JobStep("Forget", r.assignment.slice, job.revision, job))
-            elif again is not None:
-                delays.append(again)
-        if room > 0 and not mine and revision and _is_due(r, revision, replicas, failed):
-            steps.append(JobStep("Prefetch", r.assignment.slice, revision))
-            room -= 1
-    return tuple(steps), min(delays, default=None)
-
-
-def _prefetched(replica: Replica, failed: Mapping[str, str]) -> str:
-    """The revision of which a prefetch Job may stand on the replica's node; empty: of none."""
-    live = replica.deployment
-    if live is None:
-        return ""
-    if replica.revised and replica.wanted not in failed:
-        return replica.wanted
-    starting = (replica.on_trial and not replica.ready) or _lacks_room(replica)
-    return live.revision if starting and live.revision not in failed else ""
-
-
-def _is_due(replica: Replica, revision: str, replicas: Sequence[Replica], failed: Mapping[str, str]) -> bool:
-    """Whether a prefetch of the revision is to be begun: an update waits for it, or room has to be made."""
-    if not replica.node_ready:
-        return False
-    if not replica.revised:
-        return _lacks_room(replica)
-    stopped = any(r.wanted in failed for r in replicas)
-    return revision == replica.wanted and replica.answering and not replica.assignment.blocked and not stopped
-
-
-def _lacks_room(replica: Replica) -> bool:
-    return not replica.ready and replica.diagnosis.reason == CacheFull.__name__
-
-
 def _failure(
     replicas: Sequence[Replica], failed: Mapping[str, str], timeout: float, now: datetime
 ) -> tuple[Failed | None, float | None]:
@@ -200,7 +139,7 @@ def _failure(
     remaining: list[float] = []
     for r in replicas:
         ahead = r.ahead if r.connected and r.wanted not in failed else None
-        if ahead is not None and ahead.terminal:
+        if ahead is not None and ahead.terminal and not _proven(r.wanted, replicas):
             return Failed(r.wanted, r.assignment.node, ahead.reason, ahead.message), None
         if r.deployment is None or not r.connected or r.ready or not r.on_trial:
             continue
@@ -215,13 +154,30 @@ def _failure(
     return None, min(remaining, default=None)
 
 
-def _updates(replicas: Sequence[Replica], failed: Mapping[str, str], *, paused: bool) -> tuple[list[Step], str]:
+def _proven(revision: str, replicas: Sequence[Replica]) -> bool:
+    """Whether a node serves the revision or holds it ready, so that what fails elsewhere is that node's own."""
+    return any(
+        (r.deployment is not None and r.deployment.revision == revision and (r.ready or not r.on_trial) and r.started)
+        or r.prefetch.seen(revision).arrived
+        for r in replicas
+    )
+
+
+def _updates(
+    replicas: Sequence[Replica],
+    failed: Mapping[str, str],
+    barred: Container[str],
+    queued: Mapping[str, str],
+    *,
+    paused: bool,
+) -> tuple[list[Step], str]:
     """The replicas to update now, or what that waits for: all that never answered, else one."""
     outdated = [r for r in replicas if r.deployment is not None and not r.updated]
-    reachable = [r for r in outdated if r.connected and r.node_ready and not r.assignment.blocked]
+    permitted = [r for r in outdated if not (r.revised and r.wanted in barred)]
+    reachable = [r for r in permitted if r.connected and r.node_ready and not r.assignment.blocked]
     if paused or not reachable or any(r.wanted in failed for r in replicas):
         return [], "paused" if paused and outdated else ""
-    blank = [r for r in reachable if r.deployment and not (r.deployment.previous or r.serving or _started(r))]
+    blank = [r for r in reachable if not r.started]
     if blank:
         return [Step("Update", r.assignment.slice, r.wanted) for r in blank], ""
     held_up = _held_up(replicas, reachable)
@@ -231,15 +187,18 @@ def _updates(replicas: Sequence[Replica], failed: Mapping[str, str], *, paused: 
     candidates = [r for r in reachable if not r.ready] or reachable
     chosen = next((r for r in candidates if r.ahead is None), None)
     if chosen is None:
-        return [], _ahead(candidates)
+        return [], _ahead(candidates, queued)
     return [Step("Update", chosen.assignment.slice, chosen.wanted, _previous(chosen, failed))], ""
 
 
-def _ahead(replicas: Sequence[Replica]) -> str:
-    """What the prefetches are at that all of these wait for: the first that something is wrong with, else the first."""
-    waits = [(r.assignment.node, r.ahead) for r in replicas if r.ahead is not None]
-    node, seen = min(waits, key=lambda each: each[1].reason == PREFETCHING)
-    return f"node {node}: {seen.message}"
+def _ahead(replicas: Sequence[Replica], queued: Mapping[str, str]) -> str:
+    """What the prefetches are at that all of these wait for: the first that something is wrong with, else the first.
+
+    Who waits for its turn is told of last.
+    """
+    waits = [(r.assignment, r.ahead) for r in replicas if r.ahead is not None]
+    place, seen = min(waits, key=lambda each: (each[0].slice in queued, each[1].reason == PREFETCHING))
+    return f"node {place.node}: {queued.get(place.slice, seen.message)}"
 
 
 def _held_up(replicas: Sequence[Replica], reachable: Sequence[Replica]) -> str:
@@ -260,8 +219,5 @@ def _previous(replica: Replica, failed: Mapping[str, str]) -> str:
     assert replica.deployment is not None  # noqa: S101 - the caller chose among replicas that have one
     if replica.on_trial and (not replica.ready or replica.deployment.revision in failed):
         return replica.deployment.previous
-    return replica.deployment.revision if replica.ready or _started(replica) else ""
-
-
-def _started(replica: Replica) -> bool:
-    return replica.allocation is not None and replica.allocation.started_at is not None
+    stamped = replica.allocation is not None and replica.allocation.started_at is not None
+    return replica.deployment.revision if replica.ready or stamped else ""

@@ -84,7 +84,9 @@ def _listing_order(replica: Replica) -> tuple[bool, str, str]:
 
 def _node(view: View, replica: Replica) -> NodeServing:
     assignment, ahead = replica.assignment, _ahead(view, replica)
-    message = replica.diagnosis.message if not replica.ready else ahead.message if ahead is not None else ""
+    queued = view.decision.queued.get(assignment.slice, "")
+    waits = queued or ahead.message if ahead is not None else ""
+    message = replica.diagnosis.message if not replica.ready else waits
     return NodeServing(
         node=assignment.node,
         slice=assignment.slice,
@@ -168,8 +170,8 @@ def _not_ready(view: View, replica: Replica) -> Finding:
     """The word for what is behind: an update that failed or waits, a fetch, a load."""
     node = replica.assignment.node
     if replica.wanted in view.failed:
-        reverted = f"{view.failed[replica.wanted]}; the last good revision serves"
-        return Finding(conditions.READY, "False", "UpdateFailed", reverted)
+        told = f"{view.failed[replica.wanted]}; {_meanwhile(view)}"
+        return Finding(conditions.READY, "False", "UpdateFailed", told)
     if replica.assignment.blocked and (replica.ready or replica.diagnosis.reason == JOINING):
         return Finding(conditions.READY, "False", "UpdateBlocked", f"node {node}: {replica.assignment.blocked}")
     done = sum(r.updated and r.ready for r in view.replicas)
@@ -181,6 +183,18 @@ def _not_ready(view: View, replica: Replica) -> Finding:
         return Finding(conditions.READY, "False", "Updating", f"{done} of {len(view.replicas)} updated{waits}")
     seen = replica.diagnosis
     return Finding(conditions.READY, "False", seen.reason, f"node {node}: {seen.message}")
+
+
+def _meanwhile(view: View) -> str:
+    """What serves where a revision was given up."""
+    serving = [r for r in view.replicas if r.connected and r.serving]
+    connected = sum(r.connected for r in view.replicas)
+    if len(serving) < connected:
+        return f"{len(serving)} of {connected} serve meanwhile"
+    kept = sum(r.deployment is not None and r.deployment.revision in view.failed for r in serving)
+    if kept:
+        return f"{kept} of {connected} answered at it before and serve it, the others the last good revision"
+    return "the last good revision serves"
 
 
 def _placed(view: View) -> Finding:
