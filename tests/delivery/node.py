@@ -73,7 +73,7 @@ class Node:
 
     def fetch(self, request: FetchRequest, patience: Patience | None = None) -> Report:
         """Run the fetch in this process; by default it waits for nothing and gives up after four tries."""
-        patience = patience or Patience(attempts=4, staked=4, sleep=lambda _: None)
+        patience = patience or Patience(attempts=4, staked=3.0, sleep=lambda _: None)
         return fetch_all(request, patience, mounts=Mounts.below(self.mounts))
 
     @contextlib.contextmanager

@@ -15,7 +15,7 @@ from rig.waiting import until
 
 pytestmark = pytest.mark.contract
 
-STUBBORN = Patience(attempts=200, staked=200, sleep=lambda _: time.sleep(0.01))
+STUBBORN = Patience(attempts=200, staked=3600.0, sleep=lambda _: time.sleep(0.01))
 """Does not give up while a test disturbs the link; the waits only keep it from spinning."""
 
 DISTURBANCES: dict[str, Callable[[Link], None]] = {

@@ -89,11 +89,20 @@ def received(
     room: Counted | None = None,
     part: int = 0,
     waits: list[float] | None = None,
+    last: bool = False,
 ) -> Received:
     patience = Patience(sleep=(waits if waits is not None else []).append)
     room = room or Counted()
     return receive(
-        origin, content, promised=promised, what="models/plate", limit=limit, room=room, part=part, patience=patience
+        origin,
+        content,
+        promised=promised,
+        what="models/plate",
+        limit=limit,
+        room=room,
+        part=part,
+        patience=patience,
+        last=last,
     )
 
 

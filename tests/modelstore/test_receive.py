@@ -24,7 +24,7 @@ from littoral.modelstore.errors import (
     TooLarge,
     UnsupportedSource,
 )
-from littoral.modelstore.sources import CHUNK, Member, SourceChanged
+from littoral.modelstore.sources import CHUNK, Member, SourceChanged, Stream
 from littoral.modelstore.unpack import HEAD
 
 fast = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
@@ -118,6 +118,44 @@ def test_a_part_of_what_became_shorter_is_worth_nothing(tmp_path: Path) -> None:
         received(Scripted(FILE[:1000]), tmp_path / "content", part=len(FILE))
 
 
+def test_a_part_of_no_bytes_is_begun_anew(tmp_path: Path) -> None:
+    """What a power cut leaves of a file whose bytes never reached the disk."""
+    (tmp_path / "content").touch()
+
+    assert received(Scripted(FILE), tmp_path / "content").digest == sha256(FILE)
+    assert (tmp_path / "content").read_bytes() == FILE
+
+
+@pytest.mark.parametrize("left", [b"", FILE[:100], FILE[:5000]])
+def test_a_part_in_the_place_of_a_folder_is_worth_nothing(tmp_path: Path, left: bytes) -> None:
+    (tmp_path / "content").write_bytes(left)
+
+    received(Several((Member("a", Scripted(FILE)),)), tmp_path / "content", part=len(left))
+
+    assert files_in(tmp_path / "content") == {"a": FILE}
+
+
+class Dead:
+    """A source that nobody reaches."""
+
+    def open(self, offset: int) -> Stream:
+        raise SourceUnreachable(f"nothing from {offset} on")
+
+
+def test_a_part_that_is_the_whole_needs_no_source(tmp_path: Path) -> None:
+    (tmp_path / "content").write_bytes(FILE)
+
+    came = received(Dead(), tmp_path / "content", part=len(FILE), promised=sha256(FILE))
+
+    assert (came.digest, came.size, came.listing) == (sha256(FILE), len(FILE), listing.of(tmp_path / "content"))
+
+
+def test_a_whole_part_is_held_to_the_size_that_is_declared_now(tmp_path: Path) -> None:
+    (tmp_path / "content").write_bytes(FILE)
+
+    fails(Dead(), tmp_path / "content", TooLarge, part=len(FILE), promised=sha256(FILE), limit=len(FILE) - 1)
+
+
 def test_only_the_rest_needs_room(tmp_path: Path) -> None:
     (tmp_path / "content").write_bytes(FILE[:6000])
     room = Counted()
@@ -207,6 +245,15 @@ def test_a_member_joined_from_several_answers_is_begun_anew_before_it_is_blamed(
 
     with pytest.raises(SourceChanged):
         received(Several((member,), verified=True), tmp_path / "content")
+
+
+@pytest.mark.parametrize("names", [("m",), ("m", "other")])
+def test_a_member_that_is_joined_each_time_is_blamed_at_last(tmp_path: Path, names: tuple[str, ...]) -> None:
+    members = tuple(Member(name, Scripted(FILE, [2000]), len(FILE), "b" * 64) for name in names)
+
+    said = fails(Several(members, verified=True), tmp_path / "content", DigestMismatch, last=True)
+
+    assert said.startswith("models/plate: 'm' is not what the manifest promises")
 
 
 UNFIT: dict[str, tuple[tuple[str, ...], type[FetchError], str]] = {

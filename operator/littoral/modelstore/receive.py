@@ -48,7 +48,8 @@ class Received:
     """What came: the digest and the size of the artifact as it was fetched, and the listing of what it became.
 
     `resumed` says that bytes of several answers were joined, so that a wrong digest may be theirs and not the
-    artifact's; `validator` is what the source named this version of the artifact by, where it did.
+    artifact's; `validator` is what the source named this version of the artifact by, where it did; `announced` says
+    that the source told the size beforehand, without which an answer that was cut may look whole.
     """
 
     digest: str
@@ -56,6 +57,7 @@ class Received:
     listing: Listing
     resumed: bool = False
     validator: str | None = None
+    announced: bool = True
 
 
 def receive(
@@ -68,14 +70,17 @@ def receive(
     room: Room,
     part: int = 0,
     patience: Patience | None = None,
+    last: bool = False,
 ) -> Received:
     """Write what `origin` holds to `content`, where nothing is but the `part` of a file, in bytes, that was left there.
 
     `what` names it in messages, `limit` is the most bytes that all of it may have. Raises FetchError; DigestMismatch
     only for a member that is not what the promised manifest says; SourceChanged where the bytes so far, a part's
-    included, are not of what the source hands out now: remove `content` and begin anew. OSError comes from the disk.
+    included, are not of what the source hands out now: remove `content` and begin anew. A member that was joined from
+    several answers and is wrong is taken for that too, but on the `last` attempt it is a mismatch. OSError comes from
+    the disk.
     """
-    receiving = _Receiving(content, promised, Tally(what, limit=limit), room, patience or Patience())
+    receiving = _Receiving(content, promised, Tally(what, limit=limit), room, patience or Patience(), last)
     return receiving.collection(origin, part) if isinstance(origin, Collection) else receiving.one(origin, part)
 
 
@@ -86,19 +91,20 @@ class _Receiving:
     tally: Tally
     room: Room
     patience: Patience
+    last: bool
 
     def one(self, source: Source, part: int) -> Received:
         """Take a file, from its beginning or after its first `part` bytes, or an archive."""
         if part >= HEAD:
             return self._rest(source, part)
-        if part:
-            # Too little to tell that it is no archive.
-            self.content.unlink()
+        # Too little to tell that it is no archive, or all that a power cut left of it: nothing.
+        self.content.unlink(missing_ok=True)
         return self._stream(source)
 
     def _stream(self, source: Source) -> Received:
         with contextlib.closing(self._download(source, self.tally.what)) as download:
             kind = archive_kind(download.peek(HEAD))
+            download.kept = kind is None
             self._announced(download)
             if kind is None:
                 with new_file(self.content) as file:
@@ -117,7 +123,12 @@ class _Receiving:
             digest = hashlib.sha256()
             while chunk := file.read(CHUNK):
                 digest.update(chunk)
+            if digest.hexdigest() == self.promised:
+                # It died between the last byte and the commit: nothing is left to ask the source for.
+                self.tally.add(file.tell())
+                return Received(self.promised, file.tell(), Listing((Entry("", file.tell(), self.promised),)))
             download = self._download(source, self.tally.what, start=file.tell(), digest=digest)
+            download.kept = True
             with contextlib.closing(download):
                 download.peek(1)
                 self._announced(download)
@@ -132,14 +143,13 @@ class _Receiving:
         self.tally.expect(sum(sizes))
         if origin.verified and len(members) == 1 and not members[0].unpack and "/" not in members[0].path:
             return self._only(members[0], part)
-        if part:
-            self.content.unlink()
+        self.content.unlink(missing_ok=True)
         self.room.require(sum(sizes))
         tree, resumed = Tree(self.content, self.room.spend), False
         for member in members:
             what = f"{self.tally.what}: {quoted(member.path)}"
             with contextlib.closing(self._download(member.source, what)) as download:
-                _member(member, download, tree)
+                _member(member, download, tree, last=self.last)
                 resumed |= download.resumed
         listing = tree.listing()
         digest = self.promised if origin.verified else listing.digest()
@@ -148,7 +158,8 @@ class _Receiving:
     def _only(self, member: Member, part: int) -> Received:
         """Take a manifest's only file as what it is from any other source."""
         came = replace(self, promised=member.sha256 or "").one(member.source, part)
-        _prove(member, f"{self.tally.what}: {quoted(member.path)}", came.digest, came.size, resumed=came.resumed)
+        joined = came.resumed and not self.last
+        _prove(member, f"{self.tally.what}: {quoted(member.path)}", came.digest, came.size, joined=joined)
         return replace(came, digest=self.promised, validator=None)
 
     def _download(
@@ -169,24 +180,27 @@ class _Receiving:
 
 
 def _received(download: Download, listing: Listing) -> Received:
-    return Received(download.finish(), download.received, listing, download.resumed, download.validator)
+    digest = download.finish()
+    announced = download.total is not None
+    return Received(digest, download.received, listing, download.resumed, download.validator, announced)
 
 
-def _member(member: Member, download: Download, tree: Tree) -> None:
+def _member(member: Member, download: Download, tree: Tree, *, last: bool) -> None:
     """Take one member, and hold it against its own digest where it has one."""
     try:
         _write(member, download, tree)
     except (ArchiveUnsafe, LayoutInvalid):
         if not member.sha256 or download.finish() == member.sha256:
             raise
-    _prove(member, download.what, download.finish(), download.received, resumed=download.resumed)
+    digest = download.finish()
+    _prove(member, download.what, digest, download.received, joined=download.resumed and not last)
 
 
-def _prove(member: Member, what: str, digest: str, size: int, *, resumed: bool) -> None:
+def _prove(member: Member, what: str, digest: str, size: int, *, joined: bool) -> None:
     """Raise DigestMismatch unless a member is what it was promised to be; SourceChanged where it was joined."""
     if not member.sha256 or digest == member.sha256:
         return
-    if resumed:
+    if joined:
         raise SourceChanged
     raise DigestMismatch(
         f"{what} is not what the manifest promises: its {size} bytes have sha256 {digest}, not {member.sha256}; "

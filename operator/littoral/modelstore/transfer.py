@@ -4,10 +4,13 @@ A Download is a file-like object for the unpacker: it hashes and counts every by
 the connection was cut, and holds one chunk in memory. Attempts that bring nothing are counted and backed off; one that
 brings at least a chunk starts the count anew, so a slow link with many cuts finishes.
 
-How many such attempts in a row end it depends on what is at stake. Before the first byte a dead source fails within
-seconds, and the kubelet's own back-off takes over: the pod shows what goes on, and nothing holds the lock meanwhile.
-Once bytes are here, of an archive above all, which cannot be resumed by another process, giving up would throw them
-away: the process goes on for a quarter of an hour without a byte.
+How long a source may be dead depends on what is at stake. As long as nothing is, some attempts in a row end it, and
+the kubelet's own back-off takes over: the pod shows what goes on, and nothing holds the lock meanwhile. That is so
+before the first bytes, and of a single file always, whose part another process resumes. What an archive or a folder
+became is lost with the process: for its sake that goes on for a quarter of an hour without a byte.
+
+A host that sends a byte now and then is a dead one as well: `sources.paced` cuts it off once a minute, and each of
+those minutes is one attempt that brought nothing.
 """
 
 import hashlib
@@ -24,30 +27,65 @@ from littoral.modelstore.sources import CHUNK, Source
 _log: Final = logging.getLogger(__name__)
 _LONGEST_WAIT: Final = 30.0
 """The most that a Retry-After is obeyed, in seconds; a server that asks for more is the kubelet's to come back to."""
+_LONGEST_SILENCE: Final = 60.0
+"""The most seconds of an attempt that count as an outage: one that lasts longer has brought something meanwhile, for
+`sources.paced` would have cut it off."""
 
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How often in a row an attempt may bring nothing, and how long to wait between two, in seconds.
+    """How long attempts may bring nothing, and how long to wait between two; times are in seconds.
 
-    `attempts` while nothing is here, `staked` once bytes of the artifact are; the wait is `first`, doubled up to
-    `most`. The defaults give up after some 15 s and some 17 min, beside the time that the attempts themselves take.
+    While nothing is at stake, `attempts` in a row end it, after some 15 s and the time that they take themselves. With
+    bytes at stake it is `staked` that must have passed, waits and attempts together. The wait is `first`, doubled up to
+    `most`.
     """
 
     attempts: int = 6
-    staked: int = 72
+    staked: float = 900.0
     first: float = 0.5
     most: float = 15.0
     sleep: Callable[[float], None] = time.sleep
+    clock: Callable[[], float] = time.monotonic
 
-    def ends(self, failures: int, received: int) -> bool:
-        """Tell whether the given number of failures in a row is enough, with so many bytes at stake."""
-        return failures >= (self.staked if received else self.attempts)
+    def wait(self, failures: int, asked: float | None) -> float:
+        """Wait after the given number of failures in a row, at least what the server asked for, within reason.
 
-    def wait(self, failures: int, asked: float | None) -> None:
-        """Wait after the given number of failures in a row, at least what the server asked for, within reason."""
+        Returns how long.
+        """
         backoff = self.most if failures > 30 else min(self.first * 2.0 ** (failures - 1), self.most)
-        self.sleep(max(backoff, min(asked or 0.0, _LONGEST_WAIT)))
+        seconds = max(backoff, min(asked or 0.0, _LONGEST_WAIT))
+        self.sleep(seconds)
+        return seconds
+
+
+class _Outage:
+    """Failures in a row, and for how long they have lasted."""
+
+    def __init__(self, patience: Patience) -> None:
+        self.failures, self._seconds = 0, 0.0
+        self._patience = patience
+        self._begun = patience.clock()
+
+    def attempt(self) -> None:
+        """An attempt begins."""
+        self._begun = self._patience.clock()
+
+    def failed(self, received: int) -> None:
+        """Count an attempt that brought so many bytes; a whole chunk of them is the end of what was before."""
+        if received >= CHUNK:
+            self.failures, self._seconds = 1, 0.0
+        else:
+            self.failures += 1
+            self._seconds += min(self._patience.clock() - self._begun, _LONGEST_SILENCE)
+
+    def over(self, *, staked: bool) -> bool:
+        """Tell whether it lasts too long, with or without bytes at stake."""
+        return self._seconds >= self._patience.staked if staked else self.failures >= self._patience.attempts
+
+    def wait(self, asked: float | None) -> None:
+        """Wait before the next attempt."""
+        self._seconds += self._patience.wait(self.failures, asked)
 
 
 _T = TypeVar("_T")
@@ -55,16 +93,16 @@ _T = TypeVar("_T")
 
 def patiently(ask: Callable[[], _T], patience: Patience) -> _T:
     """Return what `ask` returns, a small thing for which nothing is at stake. Raises what it raises, at last."""
-    failures = 0
+    outage = _Outage(patience)
     while True:
         try:
             return ask()
         except SourceUnreachable as error:
-            failures += 1
-            if not error.retry or patience.ends(failures, received=0):
+            outage.failed(0)
+            if not error.retry or outage.over(staked=False):
                 raise
             _log.warning("%s; trying again", error)
-            patience.wait(failures, error.retry_after)
+            outage.wait(error.retry_after)
 
 
 class Progress:
@@ -119,7 +157,8 @@ class Download:
     With `start`, that many bytes are here already and `digest` has seen them. `read` raises TooLarge as soon as more
     than `limit` bytes are there or announced, SourceUnreachable when patience is out, SourceChanged when the source
     began to hand out something else. `resumed` tells whether the bytes were joined from several answers; `total` and
-    `validator` are what the source announced, known after the first read.
+    `validator` are what the source announced, known after the first read. `kept` is the caller's to set: what came
+    outlives this process, so that nothing is lost by giving up.
     """
 
     def __init__(
@@ -137,6 +176,7 @@ class Download:
         self.total: int | None = None
         self.validator: str | None = None
         self.resumed = start > 0
+        self.kept = False
         self.what = what
         self._source = source
         self._whole = tally is None
@@ -182,17 +222,20 @@ class Download:
         self._chunks.close()
 
     def _resuming(self) -> Generator[bytes, None, None]:
-        failures = 0
+        outage = _Outage(self._patience)
         while True:
             begun = self.received
+            outage.attempt()
             try:
                 yield from self._attempt()
             except SourceUnreachable as error:
-                failures = 1 if self.received - begun >= CHUNK else failures + 1
-                if not error.retry or self._patience.ends(failures, self._tally.received):
-                    raise SourceUnreachable(self._given_up(error, failures)) from error
+                outage.failed(self.received - begun)
+                # Less than a chunk comes again in no time.
+                staked = not self.kept and self._tally.received >= CHUNK
+                if not error.retry or outage.over(staked=staked):
+                    raise SourceUnreachable(self._given_up(error, outage.failures)) from error
                 _log.warning("%s, after %d bytes; trying again", error, self.received)
-                self._patience.wait(failures, error.retry_after)
+                outage.wait(error.retry_after)
                 self.resumed = self.received > 0
             else:
                 return
