@@ -119,5 +119,46 @@ def test_what_cannot_be_removed_is_told_once_it_is_known_and_never_at_length(
     assert told[0].startswith(f"cannot be removed: {folder}/")
     assert told[0].endswith(".onnx: Operation not permitted")
     assert len(told) == 6
-    assert told[-1] == "and 37 more"
+    assert told[-1] == "and 36 more"
     assert (roots / UID / "sha256").exists() is False
+
+
+def deepen(folder: Path, levels: int) -> None:
+    """Make folders in each other; their path is longer than any that the kernel takes."""
+    here = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    for _ in range(levels):
+        os.mkdir("deeper", dir_fd=here)
+        below = os.open("deeper", os.O_RDONLY | os.O_DIRECTORY, dir_fd=here)
+        os.close(here)
+        here = below
+    os.close(os.open("file", os.O_WRONLY | os.O_CREAT, dir_fd=here))
+    os.close(here)
+
+
+def test_folders_may_lie_in_each_other_as_deeply_as_they_like(roots: Path) -> None:
+    deepen(roots / UID / "sha256", 3000)
+
+    assert remove(roots, UID) == []
+
+    assert [path.name for path in roots.iterdir()] == [OTHER]
+
+
+def test_what_is_moved_away_meanwhile_leads_nowhere(roots: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The way up from a folder that was moved leads to its new place, where nothing is to be removed."""
+    aside = roots.parent / "aside"
+    (aside / "precious").mkdir(parents=True)
+    (roots / UID / "tmp").mkdir()
+    deepen(roots / UID / "tmp", 2)
+    unlink, moved = os.unlink, iter([True])
+
+    def move_first(path: str, *, dir_fd: int | None = None) -> None:
+        if path == "file" and (roots / UID / "tmp").exists() and next(moved, False):
+            (roots / UID / "tmp" / "deeper").rename(aside / "deeper")
+        unlink(path, dir_fd=dir_fd)
+
+    monkeypatch.setattr(os, "unlink", move_first)
+
+    assert remove(roots, UID) == []
+
+    assert not (roots / UID).exists()
+    assert (aside / "precious").exists()

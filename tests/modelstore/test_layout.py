@@ -1,6 +1,7 @@
 """The Triton model repository: what an artifact must hold, what it gets beside, what is said when it is no model."""
 
 import logging
+import os
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,32 @@ def test_what_an_earlier_run_of_the_pod_left_is_replaced(namespace: Namespace) -
         assert namespace.fetch(onnx("file:///import/m.tar", body)).ok
 
     assert sorted(path.name for path in (namespace.repository / "plate").iterdir()) == ["3", "config.pbtxt"]
+
+
+def test_what_is_no_folder_in_the_repository_goes_and_nothing_that_it_leads_to(
+    namespace: Namespace, tmp_path: Path
+) -> None:
+    """Whatever Triton's user made there must not keep the pod from its next start."""
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "kept").touch()
+    (namespace.repository / "stray").write_text("x")
+    (namespace.repository / "folder").symlink_to(tmp_path / "elsewhere")
+    (namespace.repository / "nowhere").symlink_to("nothing")
+    os.mkfifo(namespace.repository / "pipe")
+
+    assert bring(namespace, {"1/model.py": b"pass"}).ok
+
+    assert [path.name for path in namespace.repository.iterdir()] == ["plate"]
+    assert (tmp_path / "elsewhere" / "kept").exists()
+
+
+def test_a_message_names_some_folders_and_counts_the_others(namespace: Namespace) -> None:
+    members: dict[str, Member] = {f"m{number:03}/1/model.py": b"" for number in range(200)}
+
+    report = bring(namespace, members, layout="Repository")
+
+    assert report.reason == "LayoutInvalid"
+    assert report.message.endswith("the folders there: " + ", ".join(f"'m00{n}'" for n in range(8)) + " and 192 more")
 
 
 GENERATED = """name: "plate"

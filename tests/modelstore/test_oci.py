@@ -10,7 +10,7 @@ import pytest
 from tests.modelstore.conftest import Namespace, onnx, special, tar
 from tests.modelstore.receiving import COMPRESSED, FILE, FILES, Counted, fails, files_in, received
 from tests.modelstore.registries import MANIFEST, REPOSITORY, Repository, digest, layer, manifest
-from tests.modelstore.servers import Authority, Request, Web, serving
+from tests.modelstore.servers import Answer, Authority, Request, Web, serving
 
 from littoral.modelstore import listing
 from littoral.modelstore.access import NO_ACCESS, Access
@@ -162,6 +162,38 @@ def test_a_model_pushed_as_one_file_is_served(namespace: Namespace) -> None:
     assert namespace.entries() == [named.removeprefix("sha256:")]
 
 
+@pytest.mark.parametrize("gone", ["manifests", "blobs"])
+def test_a_failure_names_the_uri_of_the_spec_beside_its_own(tmp_path: Path, gone: str) -> None:
+    repository = Repository()
+    named = plain(repository)
+    getattr(repository, gone).clear()
+
+    with serving(repository) as web:
+        said = fails(artifact(web, named), tmp_path / "content", SourceUnreachable)
+
+    what = f"127.0.0.1:{web.server_port}"
+    name = named if gone == "manifests" else digest(FILE)
+    assert said == (
+        f"http://{what}/v2/{REPOSITORY}/{gone}/{name} for oci://{what}/{REPOSITORY}@{named} answered 404 Not Found"
+    )
+
+
+def test_a_wrong_blob_over_a_link_that_cuts_each_time_is_a_mismatch_and_remembered(namespace: Namespace) -> None:
+    repository = Repository(cuts=[3000, len(FILE)] * 3)
+    named = plain(repository)
+    repository.blobs[digest(FILE)] = FILE[:-1] + b"x"
+
+    with serving(repository) as web:
+        model = onnx(f"oci://127.0.0.1:{web.server_port}/{REPOSITORY}@{named}", FILE, sha256=named[7:])
+        first = namespace.fetch(model)
+        before = len(asked(web, "blobs"))
+        second = namespace.fetch(model)
+
+        assert (first.reason, second.reason) == ("DigestMismatch", "DigestMismatch")
+        assert "is not what the manifest promises" in first.message
+        assert len(asked(web, "blobs")) == before
+
+
 def test_a_blob_is_resumed_by_range(tmp_path: Path) -> None:
     repository = Repository(cuts=[3000, 2000])
     named = plain(repository)
@@ -266,6 +298,57 @@ def test_credentials_are_not_sent_for_a_token_in_plain_text(tmp_path: Path) -> N
 
     assert said == f"127.0.0.1:{web.server_port} sends for a token to '{tokens.url}/token', which is not https"
     assert tokens.seen == []
+
+
+@pytest.mark.parametrize("access", [READER, NO_ACCESS])
+def test_credentials_are_not_sent_for_a_token_to_another_host_in_plain_text(tmp_path: Path, access: Access) -> None:
+    """A registry that is reached without TLS may be anybody by the time that it names who hands out tokens."""
+    repository = Repository(wants="bearer", user="")
+    repository.push(FILE)
+    named = plain(repository)
+    with serving(repository) as web:
+        repository.realm = f"http://localhost:{web.server_port}/token"
+        if access is NO_ACCESS:
+            assert received(artifact(web, named, access), tmp_path / "content").size == len(FILE)
+            return
+        said = fails(artifact(web, named, access), tmp_path / "content", SourceForbidden)
+
+    assert said == (
+        f"127.0.0.1:{web.server_port} sends for a token to '{repository.realm}', another host and not https: "
+        "credentials are not sent there"
+    )
+    assert {request.path for request in web.seen} == {f"/v2/{REPOSITORY}/manifests/{named}"}
+
+
+def test_a_realm_that_is_no_url(tmp_path: Path) -> None:
+    repository = Repository(wants="bearer", realm="https://[")
+    named = plain(repository)
+    with serving(repository) as web:
+        said = fails(artifact(web, named, READER), tmp_path / "content", SourceForbidden)
+
+    assert said == f"127.0.0.1:{web.server_port} sends for a token to 'https:\\u2026', which is no URL"
+
+
+DEEP = b"[" * 100_000
+
+
+def test_answers_of_many_levels_are_refused_in_words(tmp_path: Path) -> None:
+    repository = Repository()
+    deep = repository.tag(DEEP)
+    with serving(repository) as web:
+        assert "the manifest is not JSON" in fails(artifact(web, deep), tmp_path / "content", UnsupportedSource)
+    repository = Repository(wants="bearer")
+    named = plain(repository)
+    with serving(lambda request: Answer(body=DEEP) if request.path == "/token" else repository(request)) as web:
+        assert "handed out no token" in fails(artifact(web, named), tmp_path / "content", SourceUnreachable)
+
+
+def test_a_docker_configuration_of_many_levels_holds_nothing(tmp_path: Path) -> None:
+    repository = Repository(wants="basic")
+    named = plain(repository)
+    with serving(repository) as web:
+        access = Access({".dockerconfigjson": DEEP.decode()})
+        fails(artifact(web, named, access), tmp_path / "content", SourceForbidden)
 
 
 @pytest.mark.parametrize(("host", "plain"), [("127.0.0.1", True), ("localhost", True), ("models.invalid", False)])

@@ -20,6 +20,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from securesystemslib.signer import SSlibKey  # type: ignore[attr-defined]  # documented, not re-exported
 from tests.modelstore.conftest import Namespace, Origin, Resource, onnx, sha256
+from tests.modelstore.registries import REPOSITORY, Repository, layer, manifest
+from tests.modelstore.servers import Answer, serving
 
 from littoral.modelstore import statement
 from littoral.modelstore.errors import REASONS
@@ -167,6 +169,28 @@ class TestIsServed:
 
         assert namespace.fetch(signed(namespace, model, signer.sign(archive))).ok
 
+    @pytest.mark.parametrize("bundled", [False, True])
+    def test_a_file_that_is_the_only_one_of_its_artifact(
+        self, namespace: Namespace, model: Path, signer: Signer, *, bundled: bool
+    ) -> None:
+        """As a registry has it: the artifact's digest is then a manifest's, not that of the file that was signed."""
+        bundle = signer.sign(model / "1" / "model.onnx")
+        shutil.rmtree(model)
+        model.mkdir()
+        (model / "plate-7.onnx").write_bytes(b"weights")
+        if bundled:
+            (model / "model.sig").write_bytes(bundle)
+        trust(namespace, signer=signer.public)
+
+        assert namespace.fetch(signed(namespace, model, None if bundled else bundle)).ok
+
+    def test_whatever_is_said_of_paths_that_are_none(self, namespace: Namespace, model: Path, signer: Signer) -> None:
+        bundle = signer.sign(model)
+        how = {"method": "files", "hash_type": "sha256", "ignore_paths": [{}, [], None, ".git"]}
+        trust(namespace, signer=signer.public)
+
+        assert namespace.fetch(signed(namespace, model, signer.envelope(_predicate(bundle, serialization=how)))).ok
+
     def test_with_links_to_files_that_were_signed(self, namespace: Namespace, model: Path, signer: Signer) -> None:
         (model / "1" / "alias.onnx").symlink_to("model.onnx")
         trust(namespace, signer=signer.public)
@@ -265,6 +289,10 @@ WRONG_BUNDLES: dict[str, tuple[Callable[[Path, Signer], bytes], str]] = {
     "no text": (lambda _, __: b"\xff\xfe\x00", "its signature is damaged or another file"),
     "deep": (lambda _, __: b"[" * 100_000, "its signature is damaged or another file"),
     "not a bundle": (lambda _, __: b"{}", "is not a sigstore bundle with one DSSE signature"),
+    "a payload type of no text": (
+        lambda m, s: s.sign(m).replace(b"application/vnd.in-toto+json", b"\\ud800"),
+        "is not a sigstore bundle with one DSSE",
+    ),
     "no base64": (
         lambda m, s: re.sub(b'"sig":"[^"]*"', b'"sig":"A"', s.sign(m)),
         "is not a sigstore bundle with one DSSE",
@@ -285,6 +313,7 @@ WRONG_BUNDLES: dict[str, tuple[Callable[[Path, Signer], bytes], str]] = {
         lambda m, s: s.envelope(_predicate(s.sign(m), resources=[{"name": "a", "algorithm": "md5", "digest": ""}])),
         "list of files cannot be read",
     ),
+    "a statement of many levels": (lambda _, s: s.envelope(b"[" * 100_000), "it is not JSON"),
     "shards": (_shards, "its signature is of shards hashed by sha256"),
     "another hash": (lambda m, s: s.sign(m, config_of(hashing_algorithm="blake3")), "is of files hashed by blake3"),
     "of another model": (lambda m, s: s.sign(m / "1"), "1/model.onnx is not in the signature"),
@@ -473,3 +502,77 @@ def test_no_other_byte_in_what_was_signed_is_accepted(place: int, byte: bytes) -
     except Unproved:
         return
     assert said == statement.read(bundle, keys)
+
+
+SAID = (
+    "of an artifact that is a folder the folder is signed, and of an archive in a registry the folder that was packed"
+)
+
+
+def test_a_file_that_was_signed_is_no_proof_of_what_lies_beside_it(
+    namespace: Namespace, model: Path, signer: Signer
+) -> None:
+    bundle = signer.sign(model / "1" / "model.onnx")
+    trust(namespace, signer=signer.public)
+
+    report = namespace.fetch(signed(namespace, model, bundle))
+
+    refused(namespace, report, f"the file that was signed has sha256 {sha256(b'weights')}; {SAID}")
+
+
+@pytest.mark.parametrize("pushed", ["the file", "an archive of it"])
+def test_a_file_that_was_signed_and_pushed_to_a_registry(
+    namespace: Namespace, model: Path, signer: Signer, tmp_path: Path, pushed: str
+) -> None:
+    """What is signed of an archive is the archive, of which a registry's artifact keeps the files alone."""
+    archive = tmp_path / "m.tar"
+    archive.write_bytes(packed(model))
+    path = model / "1" / "model.onnx" if pushed == "the file" else archive
+    namespace.import_file("m.sig", signer.sign(path))
+    trust(namespace, signer=signer.public)
+    repository = Repository()
+    repository.push(path.read_bytes())
+    named = repository.tag(manifest(layer(path.read_bytes(), title=path.name)))
+    with serving(repository) as web:
+        uri = f"oci://127.0.0.1:{web.server_port}/{REPOSITORY}@{named}"
+        request = onnx(
+            uri, b"", sha256=named[7:], size=None, signed=True, signature="file:///import/m.sig", name="plate"
+        )
+        report = namespace.fetch(request)
+
+    if pushed == "the file":
+        assert report.ok, report
+    else:
+        refused(namespace, report, SAID)
+
+
+def test_a_signature_that_is_no_file_is_told_where_it_may_be(namespace: Namespace, model: Path, signer: Signer) -> None:
+    namespace.import_file("sigs/m.sig", signer.sign(model))
+    trust(namespace, signer=signer.public)
+
+    for uri in ("file:///import/sigs/", f"oci://127.0.0.1:9/m@sha256:{'0' * 64}"):
+        refused(
+            namespace,
+            namespace.fetch(signed(namespace, model, signature=uri)),
+            f"its signature {uri} is not a file: name the bundle by a URI of its own, or put it into the artifact as "
+            "model.sig and leave spec.variants[].source.signature.uri out",
+        )
+
+
+@pytest.mark.parametrize("beside", [True, False])
+def test_the_secret_is_for_the_models_host_and_not_for_that_of_its_signature(
+    namespace: Namespace, origin: Origin, model: Path, signer: Signer, *, beside: bool
+) -> None:
+    folder = namespace.mounts.secrets / "reader"
+    folder.mkdir(parents=True)
+    (folder / "token").write_text("hunter2")
+    trust(namespace, signer=signer.public)
+    bundle = signer.sign(model / "1" / "model.onnx")
+    uri = origin.put("/m.onnx", Resource(b"weights"))
+    with serving(lambda _: Answer(body=bundle)) as other:
+        signature = origin.put("/m.sig", Resource(bundle)) if beside else f"{other.url}/m.sig"
+        report = namespace.fetch(onnx(uri, b"weights", signed=True, secret="reader", signature=signature))
+
+    assert report.ok, report
+    seen = origin.authorizations + [request.headers.get("authorization") for request in other.seen]
+    assert seen == ["Bearer hunter2", "Bearer hunter2" if beside else None]

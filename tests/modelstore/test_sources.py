@@ -12,7 +12,7 @@ from tests.modelstore.servers import Answer, serving
 from tests.modelstore.test_credentials import opened
 
 from littoral.modelstore.errors import FetchError, UnsupportedSource
-from littoral.modelstore.sources import shown, source_for
+from littoral.modelstore.sources import same_host, shown, source_for
 from littoral.modelstore.sources.file import import_path
 
 ESCAPES = [
@@ -118,6 +118,53 @@ def test_no_uri_breaks_the_fetcher(text: str) -> None:
 
 def test_what_is_shown_of_a_uri_holds_no_secret() -> None:
     assert shown("https://user:pass@host:8443/a/b?X-Signature=abc#f") == "https://host:8443/a/b"
+
+
+@pytest.mark.parametrize("uri", ["https://[", "https://user:hidden@[x/m?token=hidden", "https://a\u2100b:hidden@c/"])
+def test_what_is_no_uri_is_shown_by_its_scheme_alone(uri: str) -> None:
+    assert shown(uri) == "https:…"
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("https://models.site/m", "https://MODELS.site:443/sigs/m.sig?x=1", True),
+        ("http://models.site:80/m", "http://models.site/m.sig", True),
+        ("https://[::1]:8443/m", "https://[::1]:8443/m.sig", True),
+        ("s3://models/a/m", "s3://models/b/m.sig", True),
+        ("https://models.site/m", "http://models.site/m.sig", False),
+        ("https://models.site/m", "https://models.site:8443/m.sig", False),
+        ("https://models.site/m", "https://models.site.evil/m.sig", False),
+        ("https://models.site/m", "https://models.site@evil/m.sig", False),
+        ("https://models.site/m", "https://evil\\@models.site/m.sig", False),
+        ("https://models.site/m", "https://[", False),
+        ("s3://models/a/m", "s3://others/a/m.sig", False),
+        ("s3://models/a/m", "gs://models/a/m.sig", False),
+        ("oci://models.site/m", "https://models.site/m.sig", False),
+    ],
+)
+def test_whose_host_it_is(one: str, other: str, *, same: bool) -> None:
+    assert same_host(one, other) == same_host(other, one) == same
+
+
+@pytest.mark.parametrize("digits", [19, 400, 5000])
+@pytest.mark.parametrize("status", [200, 206])
+def test_a_length_that_nothing_has_is_said(namespace: Namespace, digits: int, status: int) -> None:
+    headers = {"Content-Length": "9" * digits, "Content-Range": "bytes 0-8/9"}
+    with serving(lambda _: Answer(status, headers=headers, cut=0)) as server:
+        report = namespace.fetch(onnx(f"{server.url}/m", b"x"))
+
+    assert report.reason == "SourceUnreachable"
+    assert report.message.startswith(f"{server.url}/m announces a length of {digits} digits (6 attempts")
+
+
+@pytest.mark.parametrize("after", ["9" * 5000, "Fri, 31 Dec 999999999999999 23:59:59 GMT", "soon"])
+def test_a_retry_after_that_is_no_time_is_not_obeyed(namespace: Namespace, after: str) -> None:
+    with serving(lambda _: Answer(503, headers={"Retry-After": after})) as server:
+        report = namespace.fetch(onnx(f"{server.url}/m", b"x"))
+
+    assert report.reason == "SourceUnreachable", report
+    assert max(namespace.waits) <= 30
 
 
 def test_a_redirect_is_followed(namespace: Namespace, origin: Origin) -> None:

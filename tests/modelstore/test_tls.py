@@ -12,6 +12,7 @@ from tests.modelstore.test_credentials import content, opened
 
 from littoral.modelstore.access import Access
 from littoral.modelstore.errors import NodeClockWrong, SourceUnreachable
+from littoral.modelstore.sources.tls import clock_wrong
 from littoral.modelstore.transfer import Download, Patience
 
 CLIENTS = ("http", "s3")
@@ -141,3 +142,13 @@ def test_an_image_without_certificates_trusts_certifis(
     with store(authority, tmp_path) as server:
         access = Access(settings={"AWS_ENDPOINT_URL": server.url})
         assert content(uri(client, server.url), access) == b"weights"
+
+
+def test_a_proxys_password_is_not_sent_in_plain_text_to_find_a_time(authority: Authority, tmp_path: Path) -> None:
+    """http.client asks a proxy without TLS, whatever its URL says: the sentence does without the time then."""
+    with store(authority, tmp_path, begins_in_days=1) as server, proxying(server) as proxy:
+        settings = {"ca.crt": authority.pem, "HTTPS_PROXY": f"https://user:hidden@{proxy.address}"}
+        wrong = clock_wrong("https://models.invalid/m", Access(settings=settings))
+
+    assert proxy.seen == []
+    assert "the host's certificate is not yet valid, by the node's clock" in str(wrong)

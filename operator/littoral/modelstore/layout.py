@@ -40,6 +40,8 @@ MODEL_FILES: Final[Mapping[str, str]] = {
 """What Triton's backends look for in a version folder, by `format`, where a model is a single file."""
 
 _MAX_CONFIG: Final = 1 << 20
+_NAMED: Final = 8
+"""Folders that a message names; all others are counted."""
 _ZIP: Final = b"PK\x03\x04"
 _VERSION: Final = re.compile(r"[1-9][0-9]{0,17}")
 _NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
@@ -60,7 +62,11 @@ class Repository:
         """Remove what an earlier run left; once."""
         if not self._begun:
             for left in self._path.iterdir():
-                shutil.rmtree(left)
+                # Only what is a folder here: a link would lead out.
+                if left.is_dir() and not left.is_symlink():
+                    shutil.rmtree(left)
+                else:
+                    left.unlink()
             self._begun = True
 
     def lay_out(self, model: ModelRequest, artifact: Artifact) -> None:
@@ -143,7 +149,8 @@ class _Layout:
         # A folder whose name begins with a dot is a tool's, such as .git.
         folders = [path for path in sorted(content.iterdir()) if path.is_dir() and not path.name.startswith(".")]
         if self._model.name not in {folder.name for folder in folders}:
-            found = ", ".join(repr(folder.name) for folder in folders) or "none"
+            found = ", ".join(ascii(folder.name) for folder in folders[:_NAMED]) or "none"
+            found += f" and {len(folders) - _NAMED} more" if len(folders) > _NAMED else ""
             raise self._invalid(
                 f"layout Repository needs a folder {self._model.name!a} at the artifact's root, since "
                 f"serving.modelName says that clients call it so; the folders there: {found}"

@@ -105,7 +105,10 @@ def _fetched(model: ModelRequest, cache: Cache, open_source: OpenSource, patienc
     what = shown(model.signature)
     source = open_source(model.signature, cache.imports)
     if isinstance(source, Collection):
-        raise Unproved(f"its signature {what} is a folder: name the bundle in it")
+        raise Unproved(
+            f"its signature {what} is not a file: name the bundle by a URI of its own, or put it into the artifact as "
+            f"{BUNDLE} and leave spec.variants[].source.signature.uri out"
+        )
     with closing(Download(source, what=what, limit=MAX_BUNDLE, patience=patience)) as download:
         try:
             return b"".join(download.chunks())

@@ -2,7 +2,8 @@
 
 ``model_signing sign key --private_key KEY PATH`` lists the files below PATH with their SHA-256 in an in-toto statement
 and signs that in a DSSE envelope, within a sigstore bundle. PATH may be the folder that became the artifact, or the
-file as it is fetched, an archive included.
+file as it is fetched, an archive included. A file that was signed may also be the only one in the artifact, as in a
+registry's; an archive that is a registry's layer is known by the files in it alone, and their folder is to be signed.
 
 Everything that Triton could read must be in the statement: beside the bundle itself only Git's own files at the root
 may be unsigned, and they only where the signer says so. A link counts as the file that it leads to.
@@ -52,10 +53,9 @@ class Statement:
 
     def difference(self, artifact: Artifact) -> str | None:
         """Return in words the first thing in which an artifact is not what was signed, or None."""
-        if set(self.files) == {_ITSELF}:
-            signed = self.files[_ITSELF]
-            return None if signed == artifact.digest else f"the file that was signed has sha256 {signed}"
         found = _files(artifact.listing)
+        if set(self.files) == {_ITSELF}:
+            return self._other_file(artifact.digest, found)
         if set(found) == {""}:
             return None if list(self.files.values()) == list(found.values()) else "the signature is of other files"
         for path in sorted(self.files.keys() | found.keys()):
@@ -67,6 +67,20 @@ class Statement:
             elif found[path] != self.files[path]:
                 return f"{path} has sha256 {found[path] or 'none, for it is a link to no file'}, not {self.files[path]}"
         return None
+
+    def _other_file(self, digest: str, found: Mapping[str, str]) -> str | None:
+        """Return in words why the one file that was signed is neither the artifact nor the only file in it."""
+        signed = self.files[_ITSELF]
+        held = [sha256 for path, sha256 in found.items() if path != BUNDLE]
+        if signed == digest or held == [signed]:
+            return None
+        said = f"the file that was signed has sha256 {signed}"
+        if set(found) == {""}:
+            return said
+        return (
+            f"{said}; of an artifact that is a folder the folder is signed, and of an archive in a registry the folder "
+            "that was packed"
+        )
 
 
 def read(bundle: bytes, trusted: Mapping[str, SSlibKey]) -> Statement:
@@ -96,7 +110,7 @@ def _envelope(bundle: bytes) -> Envelope:
         case {
             "mediaType": str(media),
             "dsseEnvelope": {"payload": str(payload), "payloadType": str(kind), "signatures": [{"sig": str(sig)}]},
-        } if media.startswith(_MEDIA_TYPE):
+        } if media.startswith(_MEDIA_TYPE) and kind.isascii():
             signatures = [{"keyid": "", "sig": sig}]
             try:
                 return Envelope.from_dict({"payload": payload, "payloadType": kind, "signatures": signatures})
@@ -134,7 +148,8 @@ def _statement(payload: Any, signer: str) -> Statement:
         )
     files = _resources(content.get("resources"), root)
     ignored = how.get("ignore_paths")
-    return Statement(files, _UNSIGNED.intersection(ignored if isinstance(ignored, list) else ()), signer)
+    names = (name for name in ignored if isinstance(name, str)) if isinstance(ignored, list) else ()
+    return Statement(files, _UNSIGNED.intersection(names), signer)
 
 
 def _resources(resources: Any, root: str) -> dict[str, str]:

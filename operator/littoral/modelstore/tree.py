@@ -1,8 +1,8 @@
 """The folder that an artifact becomes: files written once, durable and hashed, nothing ever written through a link.
 
 An archive, the layers of an OCI manifest and the files of a folder at a source all end here. Names are never written
-twice, entries are counted, and owners and times are nobody's: files become 0644 (0755 where executable), folders 0755,
-so that Triton's user can read them.
+twice, members are counted with the folders that their paths imply, and owners and times are nobody's: files become 0644
+(0755 where executable), folders 0755, so that Triton's user can read them.
 """
 
 import os
@@ -17,6 +17,10 @@ from littoral.modelstore.listing import Entry, Listing
 MAX_MEMBERS: Final = 10_000
 """A Triton model is a handful of files; a SavedModel or a Python environment some thousands."""
 MAX_PATH: Final = 1024
+MAX_DEPTH: Final = 64
+"""Folders above a member; the Python environments that models bring have some twenty."""
+FOLDER: Final = 4096
+"""Bytes that a folder is taken to need: a block of every usual file system."""
 
 Parts = tuple[str, ...]
 Kind = Literal["folder", "file", "link"]
@@ -40,16 +44,23 @@ class Tree:
         return Listing(tuple(self._entries.values()))
 
     def count(self) -> None:
-        """Count one member, whatever it is."""
+        """Count one member, whatever it is; folders that no member names are counted when they are made."""
         self._members += 1
         if self._members > MAX_MEMBERS:
-            raise ArchiveUnsafe(f"the artifact has more than {MAX_MEMBERS} members")
+            raise ArchiveUnsafe(f"the artifact has more than {MAX_MEMBERS} members and folders")
 
-    def folder(self, parts: Parts) -> None:
-        """Make a folder and those above it, as far as they are not there."""
+    def folder(self, parts: Parts, *, implied: bool = False) -> None:
+        """Make a folder and those above it, as far as they are not there; `implied`: no member named it."""
+        if len(parts) > MAX_DEPTH:
+            raise ArchiveUnsafe(
+                f"the artifact's member {quoted('/'.join(parts))} lies more than {MAX_DEPTH} folders deep"
+            )
         for depth in range(1, len(parts) + 1):
             kind = self._kinds.get(parts[:depth])
             if kind is None:
+                if implied or depth < len(parts):
+                    self.count()
+                self._spend(FOLDER)
                 self._place(parts[:depth]).mkdir(mode=0o755)
                 self._kinds[parts[:depth]] = "folder"
             elif kind != "folder":
@@ -86,7 +97,7 @@ class Tree:
 
     def _new(self, parts: Parts) -> Path:
         """Return where a new name goes, its folder made."""
-        self.folder(parts[:-1])
+        self.folder(parts[:-1], implied=True)
         if parts in self._kinds:
             raise ArchiveUnsafe(f"the artifact holds {quoted('/'.join(parts))} twice")
         return self._place(parts)

@@ -19,6 +19,7 @@ CHUNK: Final = 256 << 10
 """Bytes read, hashed and written at a time, and the most that a cut link loses: as fast as more, and a link that stays
 up for some seconds at a time still gets on."""
 
+_OWN_PORTS: Final = {"http": ":80", "https": ":443"}
 _PACKED: Final = (".zip", ".tar.xz", ".txz", ".tar.bz2", ".tbz2", ".7z", ".rar")
 
 
@@ -144,7 +145,27 @@ def source_for(uri: str, imports: Path, access: Access = NO_ACCESS) -> Origin:
     return SCHEMES[parts.scheme](uri, imports, access)
 
 
+def same_host(one: str, other: str) -> bool:
+    """Tell whether two URIs lead to one host, port and scheme (of s3, gs and az: one bucket).
+
+    What differs in anything but the case of letters and the scheme's own port is taken to be another's.
+    """
+    try:
+        first, second = _host(one), _host(other)
+    except ValueError:
+        return False
+    return first == second
+
+
+def _host(uri: str) -> tuple[str, str]:
+    parts = urllib.parse.urlsplit(uri)
+    return parts.scheme, parts.netloc.lower().removesuffix(_OWN_PORTS.get(parts.scheme, ""))
+
+
 def shown(uri: str) -> str:
     """Return `uri` as it may stand in a log or a condition: without user, password, query and fragment."""
-    parts = urllib.parse.urlsplit(uri)
+    try:
+        parts = urllib.parse.urlsplit(uri)
+    except ValueError:
+        return f"{uri.partition(':')[0][:16]}:…"  # whatever else is in it may be a password
     return urllib.parse.urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))

@@ -17,6 +17,7 @@ import functools
 import ssl
 import urllib.parse
 from collections.abc import Generator
+from contextlib import closing
 from typing import Final, Protocol
 
 import urllib3
@@ -37,6 +38,7 @@ from urllib3.exceptions import (
 from littoral.modelstore.access import NO_ACCESS, Access
 from littoral.modelstore.errors import FetchError, SourceForbidden, SourceUnreachable, UnsupportedSource
 from littoral.modelstore.sources import CHUNK, SourceChanged, Stream, shown
+from littoral.modelstore.sources.paced import paced
 from littoral.modelstore.sources.tls import (
     CONNECT_TIMEOUT,
     NOT_YET_VALID,
@@ -51,6 +53,8 @@ MAX_REDIRECTS: Final = 5
 SECRET_FIELD: Final = "spec.variants[].source.secretName"  # noqa: S105 - the name of a field
 RETRIED: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 """Answers after which the same request may work in a moment."""
+_LENGTH_DIGITS: Final = 18
+"""Of a Content-Length: all below an exbibyte, and Python's int takes no more than some thousands."""
 _EXPIRED: Final = 10
 """X509_V_ERR_CERT_HAS_EXPIRED."""
 
@@ -73,7 +77,8 @@ class HttpSource:
     """One artifact behind a URL; keeps the validator of the first answer. Raises UnsupportedSource for a bad URL.
 
     `authorization` takes the place of the Secret's credentials, `accept` names the media types that are wanted, `pools`
-    holds the connections, which sources of the same access may share.
+    holds the connections, which sources of the same access may share; `behalf` is the URI that a person knows this one
+    by, where it is another.
     """
 
     def __init__(
@@ -84,8 +89,10 @@ class HttpSource:
         authorization: Authorization | None = None,
         accept: str = "*/*",
         pools: Pools | None = None,
+        behalf: str = "",
     ) -> None:
         self._uri, self._access = uri, access
+        self._behalf = f" for {shown(behalf)}" if behalf else ""
         self._authorization, self._accept = authorization or Given(access), accept
         self._validator: str | None = None
         self._pools: Pools = {} if pools is None else pools
@@ -195,28 +202,31 @@ class HttpSource:
             raise SourceChanged
         self._validator = validator
         named = validator or response.headers.get("ETag")
-        length = response.headers.get("Content-Length", "")
+        length = _length(url, response)
         if response.status == 206:
-            if not response.headers.get("Content-Range", "").replace(" ", "").startswith(f"bytes{offset}-"):
-                raise SourceChanged
-            total = offset + int(length) if length.isdecimal() else None
-            return Stream(self._chunks(url, response, skip=0), total, named)
+            return Stream(self._chunks(url, response, skip=0), _whole(response, offset, length), named)
         # The server knows no ranges: what is here already is read past, not written again.
-        return Stream(self._chunks(url, response, skip=offset), int(length) if length.isdecimal() else None, named)
+        return Stream(self._chunks(url, response, skip=offset), length, named)
 
     def _chunks(self, url: str, response: urllib3.BaseHTTPResponse, skip: int) -> Generator[bytes, None, None]:
-        try:
-            while chunk := response.read(CHUNK):
+        with closing(paced(self._pieces(url, response), url)) as chunks:
+            for chunk in chunks:
                 if skip < len(chunk):
                     yield chunk[skip:] if skip else chunk
                 skip = max(0, skip - len(chunk))
+
+    def _pieces(self, url: str, response: urllib3.BaseHTTPResponse) -> Generator[bytes, None, None]:
+        """Yield what is at hand, as it comes."""
+        try:
+            while piece := response.read1(CHUNK):
+                yield piece
         except HTTPError as error:
             raise self._unreachable(url, error) from None
         finally:
             response.close()
 
     def _refused(self, url: str, response: urllib3.BaseHTTPResponse) -> FetchError:
-        answer = f"{shown(url)} answered {response.status} {response.reason or ''}".rstrip()
+        answer = f"{shown(url)}{self._behalf} answered {response.status} {response.reason or ''}".rstrip()
         if response.status in {401, 403}:
             other = "other " if self._authorization.header() else ""
             return SourceForbidden(f"{answer}: it wants {other}credentials; {SECRET_FIELD} names their Secret")
@@ -226,7 +236,7 @@ class HttpSource:
             )
         try:
             after = urllib3.Retry().get_retry_after(response)
-        except InvalidHeader:
+        except (InvalidHeader, ValueError, OverflowError):  # numbers and dates of any length
             after = None
         return SourceUnreachable(answer, retry=response.status in RETRIED, retry_after=after)
 
@@ -237,7 +247,7 @@ class HttpSource:
         # No link trouble, and the same in a second: an untrusted certificate, a redirect to what is no URL. Any other
         # failure of TLS may be a bit that the link turned over.
         final = isinstance(cause, ssl.SSLCertVerificationError) or isinstance(error, LocationValueError)
-        return SourceUnreachable(f"{shown(url)} cannot be reached: {_sentence(error)}", retry=not final)
+        return SourceUnreachable(f"{shown(url)}{self._behalf} cannot be reached: {_sentence(error)}", retry=not final)
 
 
 class Given:
@@ -272,6 +282,30 @@ def _origin(url: str) -> tuple[str, str, int | None]:
     parts = urllib3.util.parse_url(url)
     scheme = parts.scheme or ""
     return scheme, parts.host or "", parts.port or urllib3.connectionpool.port_by_scheme.get(scheme)
+
+
+def _length(url: str, response: urllib3.BaseHTTPResponse) -> int | None:
+    """Return how many bytes follow, None where it is not said. Raises SourceUnreachable for what nothing can have."""
+    length = response.headers.get("Content-Length", "")
+    if not (length.isascii() and length.isdecimal()):
+        return None
+    if len(length) > _LENGTH_DIGITS:
+        raise SourceUnreachable(f"{shown(url)} announces a length of {len(length)} digits", retry=True)
+    return int(length)
+
+
+def _whole(response: urllib3.BaseHTTPResponse, offset: int, length: int | None) -> int | None:
+    """Return how many bytes all has of which `length` follow from `offset` on; None: not said. Raises SourceChanged.
+
+    A server may send less than what was asked for (RFC 9110, 15.3.7), and only the end of Content-Range tells.
+    """
+    unit, _, rest = response.headers.get("Content-Range", "").replace(" ", "").partition(f"bytes{offset}-")
+    if unit or not rest:
+        raise SourceChanged
+    total = rest.rpartition("/")[2]
+    if total.isascii() and total.isdecimal() and len(total) <= _LENGTH_DIGITS:
+        return int(total)
+    return None if length is None else offset + length
 
 
 def _validator(response: urllib3.BaseHTTPResponse) -> str | None:

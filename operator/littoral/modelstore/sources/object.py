@@ -7,6 +7,7 @@ empty ones are left out.
 
 import urllib.parse
 from collections.abc import Generator
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import obstore
@@ -14,7 +15,8 @@ from obstore.exceptions import BaseError, PreconditionError
 
 from littoral.modelstore.access import NO_ACCESS, Access
 from littoral.modelstore.errors import SourceUnreachable, UnsupportedSource
-from littoral.modelstore.sources import CHUNK, Member, Origin, SourceChanged, Stream, shown
+from littoral.modelstore.sources import Member, Origin, SourceChanged, Stream, shown
+from littoral.modelstore.sources.paced import paced
 from littoral.modelstore.sources.stores import Bucket
 from littoral.modelstore.tree import MAX_MEMBERS
 
@@ -82,11 +84,17 @@ class ObjectSource:
         return Stream(self._chunks(result, skip), meta["size"], version)
 
     def _chunks(self, result: "GetResult", skip: int) -> Generator[bytes, None, None]:
-        try:
-            for chunk in result.stream(CHUNK):
+        with closing(paced(self._pieces(result), self._bucket.uri)) as chunks:
+            for chunk in chunks:
                 if skip < len(chunk):
                     yield chunk[skip:] if skip else chunk
                 skip = max(0, skip - len(chunk))
+
+    def _pieces(self, result: "GetResult") -> Generator[bytes, None, None]:
+        """Yield what is at hand, as it comes: obstore waits for at least so many bytes."""
+        try:
+            for piece in result.stream(1):
+                yield bytes(piece)
         except (BaseError, OSError) as error:
             raise self._bucket.failure(error) from None
 

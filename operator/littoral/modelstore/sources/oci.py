@@ -86,7 +86,7 @@ def _layers(body: bytes, what: str) -> list[Mapping[str, Any]]:
     """Return the layers of a manifest. Raises UnsupportedSource."""
     try:
         manifest = json.loads(body)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UnsupportedSource(f"{what}: the manifest is not JSON: {error}") from None
     if not isinstance(manifest, dict):
         raise UnsupportedSource(f"{what}: the manifest is not a JSON object")

@@ -50,6 +50,10 @@ class Reference:
     tag: str
     digest: str
 
+    def __str__(self) -> str:
+        tag, digest = self.tag and f":{self.tag}", self.digest and f"@{self.digest}"
+        return f"oci://{self.host}/{self.repository}{tag}{digest}"
+
 
 def reference(uri: str) -> Reference:
     """Return what `uri` names. Raises UnsupportedSource."""
@@ -76,6 +80,7 @@ class Registry:
 
     def __init__(self, named: Reference, access: Access) -> None:
         scheme = "http" if _plain(named.host, access) else "https"
+        self._named = str(named)
         self._base = f"{scheme}://{named.host}/v2/{named.repository}"
         self._access = access
         # One for all: an artifact may have hundreds of layers, and what verifies certificates takes a MiB each time.
@@ -85,13 +90,21 @@ class Registry:
     def manifest(self, name: str) -> bytes:
         """Return the bytes of the manifest of that tag or digest. Raises FetchError."""
         what = f"{self._base}/manifests/{name}"
-        source = HttpSource(what, self._access, authorization=self._authorization, accept=_ACCEPT, pools=self._pools)
-        return _whole(source, what, MAX_MANIFEST)
+        return _whole(self._source(what, _ACCEPT), what, MAX_MANIFEST)
 
     def blob(self, digest: str) -> Source:
         """Return the source of a blob."""
-        url = f"{self._base}/blobs/{digest}"
-        return HttpSource(url, self._access, authorization=self._authorization, pools=self._pools)
+        return self._source(f"{self._base}/blobs/{digest}", "*/*")
+
+    def _source(self, url: str, accept: str) -> Source:
+        return HttpSource(
+            url,
+            self._access,
+            authorization=self._authorization,
+            accept=accept,
+            pools=self._pools,
+            behalf=self._named,
+        )
 
 
 class _Negotiated:
@@ -118,9 +131,7 @@ class _Negotiated:
 
     def _token(self, asked: Mapping[str, str]) -> str:
         """Ask the server that the registry named for a token to read the repository. Raises FetchError."""
-        realm = asked.get("realm", "")
-        if urllib.parse.urlsplit(realm).scheme not in {"https", self._scheme}:
-            raise SourceForbidden(f"{self._named.host} sends for a token to {shown(realm)!r}, which is not https")
+        realm = self._trusted(asked.get("realm", ""))
         scope = asked.get("scope") or f"repository:{self._named.repository}:pull"
         query = urllib.parse.urlencode({"service": asked.get("service", ""), "scope": scope})
         url = f"{realm}{'&' if '?' in realm else '?'}{query}"
@@ -128,11 +139,26 @@ class _Negotiated:
             source = HttpSource(url, self._access, authorization=self._given, pools=self._pools)
             answer = json.loads(_whole(source, shown(realm), _MAX_TOKEN))
             token = answer.get("token") or answer.get("access_token")
-        except (ValueError, AttributeError):
+        except (ValueError, AttributeError, RecursionError):
             token = None
         if not isinstance(token, str) or not (token.isascii() and token.isprintable()):
             raise SourceUnreachable(f"{shown(realm)} handed out no token for {self._named.host}")
         return token
+
+    def _trusted(self, realm: str) -> str:
+        """Return the URL from which tokens come, if credentials may be sent there. Raises SourceForbidden."""
+        sends = f"{self._named.host} sends for a token to {shown(realm)!a}"
+        try:
+            parts = urllib.parse.urlsplit(realm)
+        except ValueError:
+            raise SourceForbidden(f"{sends}, which is no URL") from None
+        if parts.scheme not in {"https", self._scheme}:
+            raise SourceForbidden(f"{sends}, which is not https")
+        # A registry that is reached without TLS may be anybody by the time that it answers.
+        own = urllib.parse.urlsplit(f"//{self._named.host}").hostname
+        if parts.scheme == "http" and parts.hostname != own and self._given.header():
+            raise SourceForbidden(f"{sends}, another host and not https: credentials are not sent there")
+        return realm
 
 
 def _whole(source: Source, what: str, most: int) -> bytes:
@@ -155,7 +181,7 @@ def _credentials(access: Access, host: str) -> Access:
         entry = next(held[key] for key in held if key.rpartition("//")[2].partition("/")[0] == host)
         user, _, password = base64.b64decode(entry.get("auth") or "").decode().partition(":")
         return Access({"username": entry.get("username") or user, "password": entry.get("password") or password})
-    except (ValueError, LookupError, TypeError, AttributeError, StopIteration):
+    except (ValueError, LookupError, TypeError, AttributeError, StopIteration, RecursionError):
         return Access({key: access.credential(key) for key in ("username", "password")})
 
 

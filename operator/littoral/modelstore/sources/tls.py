@@ -139,6 +139,8 @@ def _not_before(url: str, access: Access) -> dt.datetime | None:
     timeless = context(access)
     timeless.verify_flags |= ssl.VerifyFlags(_NO_CHECK_TIME)
     proxy = proxy_for(url, access)
+    if proxy and urllib.parse.urlsplit(proxy).scheme != "http":
+        return None  # http.client speaks to proxies in plain text, and the header would hold the password
     host, port = _address(url)
     connection = http.client.HTTPSConnection(
         *(_address(proxy) if proxy else (host, port)), timeout=CONNECT_TIMEOUT, context=timeless
