@@ -11,6 +11,7 @@ from littoral.modelstore.cache import Cache
 from littoral.modelstore.collection import MOST, RESERVE, SHARE, Allowance, Collector
 from littoral.modelstore.errors import REASONS, CacheFull
 from littoral.modelstore.request import ModelRequest
+from littoral.modelstore.tree import FOLDER
 
 SIZE = 1000
 
@@ -158,16 +159,16 @@ def test_what_an_archive_expands_to_is_counted_as_it_comes(namespace: Namespace,
     assert len(archive) < SIZE
     assert namespace.fetch(served(origin, 1)).ok
 
-    assert namespace.fetch(model, quota=39 * SIZE).reason == "CacheFull"
+    assert namespace.fetch(model, quota=39 * SIZE + FOLDER).reason == "CacheFull"
     assert namespace.staged() == []
-    assert namespace.fetch(model, quota=40 * SIZE).freed == digests(1)
+    assert namespace.fetch(model, quota=40 * SIZE + FOLDER).freed == digests(1)
 
 
 def test_nothing_goes_for_what_an_archive_might_still_expand_to(namespace: Namespace, origin: Origin) -> None:
     archive = tar({"1/model.py": bytes(40 * SIZE)}, "w:gz")
     assert namespace.fetch(served(origin, 1)).ok
 
-    report = namespace.fetch(onnx(origin.put("/m.tar.gz", Resource(archive)), archive), quota=42 * SIZE)
+    report = namespace.fetch(onnx(origin.put("/m.tar.gz", Resource(archive)), archive), quota=42 * SIZE + FOLDER)
 
     assert (report.outcome, report.freed) == ("ok", ())
 

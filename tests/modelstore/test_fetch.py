@@ -3,6 +3,7 @@
 import json
 import os
 import stat
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,14 @@ from typing import Any
 import pytest
 from tests.modelstore.conftest import Namespace, Origin, Resource, onnx, sha256, tar
 
-from littoral.modelstore.cache import Cache
+from littoral.modelstore.cache import Artifact, Cache
 from littoral.modelstore.errors import REASONS
 from littoral.modelstore.fetch import main
+from littoral.modelstore.layout import Repository
+from littoral.modelstore.locks import Locks
 from littoral.modelstore.pins import Pin
 from littoral.modelstore.report import parse_report
+from littoral.modelstore.request import ModelRequest
 
 WEIGHTS = bytes(range(256)) * 40
 
@@ -356,3 +360,57 @@ def test_a_slice_that_no_file_can_be_named_by_is_refused(namespace: Namespace, t
     report = parse_report(log.read_text())
     assert report is not None
     assert (report.reason, report.message) == ("RequestInvalid", "LITTORAL_SLICE must be the name of a GPUSlice")
+
+
+@pytest.mark.parametrize("pinned_by", ["plate", ""])
+def test_what_cannot_be_pinned_is_held_until_it_is_laid_out(
+    namespace: Namespace, origin: Origin, monkeypatch: pytest.MonkeyPatch, pinned_by: str
+) -> None:
+    """A full disk takes no pin. Whoever makes room meanwhile finds the artifact held, and afterwards free."""
+    (namespace.cache / "pins").write_text("in the place of the folder")
+    taken: list[bool] = []
+    lay_out = Repository.lay_out
+
+    def collected(repository: Repository, model: ModelRequest, artifact: Artifact) -> None:
+        with Cache(namespace.cache).locks.attempt(artifact.digest) as free:
+            taken.append(free)
+        lay_out(repository, model, artifact)
+
+    monkeypatch.setattr(Repository, "lay_out", collected)
+    model = onnx(origin.put("/m.onnx", Resource(WEIGHTS)), WEIGHTS)
+    for _ in range(2):
+        assert namespace.fetch(model, pinned_by=pinned_by).ok
+
+    assert taken == [not pinned_by] * 2
+    with Cache(namespace.cache).locks.attempt(model.sha256) as free:
+        assert free
+
+
+def test_what_went_before_it_could_be_held_is_fetched_again(
+    namespace: Namespace, origin: Origin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (namespace.cache / "pins").write_text("in the place of the folder")
+    model, times = onnx(origin.put("/m.onnx", Resource(WEIGHTS)), WEIGHTS), 0
+    hold = Locks.hold
+
+    def late(locks: Locks, digest: str) -> AbstractContextManager[None]:
+        nonlocal times
+        if times:
+            times -= 1
+            with Cache(namespace.cache).locks.books():
+                Cache(namespace.cache).discard(digest)
+        return hold(locks, digest)
+
+    monkeypatch.setattr(Locks, "hold", late)
+    for times, requests in ((0, 1), (1, 2)):
+        assert namespace.fetch(model, pinned_by="plate").ok
+        assert (namespace.repository / "plate" / "1" / "model.onnx").read_bytes() == WEIGHTS
+        assert len(origin.seen) == requests
+
+    times = 3
+    report = namespace.fetch(model, pinned_by="plate")
+    assert report.reason == "CacheFull"
+    assert report.message == (
+        "model plate: other slices on the node made it go 3 times before it was laid out, and it cannot be pinned; "
+        "free space on the node"
+    )

@@ -7,7 +7,9 @@ that the next run has less to do. For a shared server (`partial`) it exits 0 onc
 starts with those, and the report says what is missing. A prefetch lays nothing out.
 
 It imports the standard library alone until something must be fetched: on a warm start it stands between a power cut and
-a serving line. For the same reason a pin that can't be written, on a full or read-only disk, is said and no more.
+a serving line. For the same reason a pin that can't be written, on a full or read-only disk, is said and no more: each
+artifact is then held by its lock until it is laid out. Once it is, nothing holds it; what Triton has open stays with
+it, and a later start fetches again what another slice made go meanwhile.
 """
 
 import logging
@@ -15,7 +17,8 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -25,8 +28,8 @@ from littoral.api.group import KEYS_MOUNT, SECRETS_MOUNT, SETTINGS_MOUNT
 from littoral.modelstore import access
 from littoral.modelstore.cache import Artifact, Cache
 from littoral.modelstore.collection import Collector
-from littoral.modelstore.delivery import OpenSource, deliver
-from littoral.modelstore.errors import FetchError, InternalError, from_os_error
+from littoral.modelstore.delivery import ROUNDS, OpenSource, deliver
+from littoral.modelstore.errors import CacheFull, FetchError, InternalError, from_os_error
 from littoral.modelstore.layout import Repository
 from littoral.modelstore.pins import Pin, wanted
 from littoral.modelstore.report import FailedModel, FetchedModel, Report
@@ -39,7 +42,7 @@ from littoral.modelstore.request import (
     parse_request,
     parse_slice,
 )
-from littoral.modelstore.sources import Origin, source_for
+from littoral.modelstore.sources import Origin, same_host, source_for
 from littoral.modelstore.transfer import Patience
 
 DEFAULT_TERMINATION_LOG: Final = "/dev/termination-log"
@@ -98,6 +101,7 @@ class _Run:
 
     def __init__(self, request: FetchRequest, patience: Patience | None, slice_name: str, mounts: Mounts) -> None:
         self._request, self._patience, self._slice, self._mounts = request, patience, slice_name, mounts
+        self._pinned = False
         self._cache, self._repository = Cache(Path(request.cache)), Repository(Path(request.repository))
         self._wanted = wanted(model.sha256 for model in request.models)
         self._collector = Collector(self._cache, quota=request.quota, needed=frozenset(self._wanted))
@@ -111,6 +115,7 @@ class _Run:
             if self._slice:
                 held = Pin.preparing if request.prefetch else Pin.seeking
                 pins.change(self._slice, lambda pin: held(pin, self._wanted))
+                self._pinned = True
         except OSError as error:
             _log.warning("what slice %s needs cannot be pinned: %s", self._slice, error)
 
@@ -151,31 +156,50 @@ class _Run:
     def _fetch(self, model: ModelRequest) -> tuple[Artifact, bool]:
         if not self._request.prefetch:
             self._repository.begin()
-        open_source = self._opener(model)
-        artifact, fetched = deliver(
-            model, self._cache, collector=self._collector, patience=self._patience, open_source=open_source
+        open_source, collector, fetched = self._opener(model), self._collector, False
+        for _ in range(ROUNDS):
+            artifact, new = deliver(
+                model, self._cache, collector=collector, patience=self._patience, open_source=open_source
+            )
+            fetched |= new
+            with self._held(model.sha256) as there:
+                if there:
+                    self._use(model, artifact, open_source)
+                    return artifact, fetched
+        raise CacheFull(
+            f"model {model.name}: other slices on the node made it go {ROUNDS} times before it was laid out, and it "
+            "cannot be pinned; free space on the node"
         )
+
+    def _use(self, model: ModelRequest, artifact: Artifact, open_source: OpenSource) -> None:
         if model.signed:
             from littoral.modelstore.signature import check  # noqa: PLC0415 - loaded where it is asked for
 
-            check(
-                model,
-                artifact,
-                self._cache,
-                keys=self._mounts.keys,
-                open_source=open_source,
-                patience=self._patience,
-            )
+            keys = self._mounts.keys
+            check(model, artifact, self._cache, keys=keys, open_source=open_source, patience=self._patience)
         if not self._request.prefetch:
             self._repository.lay_out(model, artifact)
         self._cache.touch(model.sha256)
-        return artifact, fetched
+
+    @contextmanager
+    def _held(self, digest: str) -> Iterator[bool]:
+        """Keep an artifact from being collected where no pin does; tell whether it is still there."""
+        with ExitStack() as stack:
+            if self._slice and not self._pinned:
+                try:
+                    stack.enter_context(self._cache.locks.hold(digest))
+                except OSError as error:
+                    _log.warning("sha256:%s cannot be held while it is laid out: %s", digest, error)
+            yield self._pinned or not self._slice or self._cache.marker(digest) is not None
 
     def _opener(self, model: ModelRequest) -> OpenSource:
-        """What opens the model's sources, with the credentials and settings that they may use."""
+        """What opens the model's sources, with the credentials and settings that they may use.
+
+        The Secret is for the host of the model: a signature that lies elsewhere is asked for without it.
+        """
 
         def opened(uri: str, imports: Path) -> Origin:
-            secret = self._mounts.secrets / model.secret if model.secret else None
+            secret = self._mounts.secrets / model.secret if model.secret and same_host(uri, model.uri) else None
             settings = self._mounts.settings / model.settings if model.settings else None
             return source_for(uri, imports, access.read(secret, settings))
 

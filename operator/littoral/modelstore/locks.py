@@ -2,7 +2,8 @@
 
 ::
 
-    <root>/locks/<digest>   held while an artifact is fetched, or verified once more: minutes
+    <root>/locks/<digest>   held while an artifact is fetched, or verified once more: minutes; shared while one is laid
+                            out for which no pin could be written
     <root>/locks/books      held while pins change, room is reserved, an entry appears or goes: moments
 
 A digest's lock is taken before the books, never while they are held; who holds the books only tries for the lock of a
@@ -35,6 +36,16 @@ class Locks:
             if not _taken(lock):
                 _log.info("another container of this node is busy with sha256:%s; waiting for it", digest)
                 fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    @contextmanager
+    def hold(self, digest: str) -> Iterator[None]:
+        """Keep `digest` from being collected, as any number of processes may; waits while somebody brings it.
+
+        Whoever holds it must not ask for a digest's lock meanwhile, of which somebody else may be the holder.
+        """
+        with self._file(digest) as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH)
             yield
 
     @contextmanager
