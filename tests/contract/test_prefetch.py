@@ -146,9 +146,13 @@ async def test_a_source_that_is_away_is_waited_for_in_words(site: Site) -> None:
     assert "lastFailure" not in body["status"]
 
 
-async def test_a_node_that_goes_offline_is_prefetched_anew_when_it_is_back_and_holds_up_nobody(site: Site) -> None:
+async def cut_off(site: Site, state: State) -> tuple[str, str, Any]:
+    """A model on two nodes, of which the first went offline and came back while its prefetch was in this state.
+
+    The names of the nodes, and that prefetch's Job as it was before.
+    """
     first, second = await serve(site, "a", "b")
-    site.kubelets.when(of(digest="b", prefetch=True, node=first), SLOW)
+    site.kubelets.when(of(digest="b", prefetch=True, node=first), state)
     await site.respec("reader", variants=[variant(digest="b")])
 
     async def one_left() -> Any:
@@ -164,6 +168,26 @@ async def test_a_node_that_goes_offline_is_prefetched_anew_when_it_is_back_and_h
     await eventually(noted)
     assert (await jobs(site))[first]["metadata"]["uid"] == interrupted["metadata"]["uid"]
     await site.connectivity(first, "True")
+    return first, second, interrupted
+
+
+async def test_a_fetch_that_ran_through_a_cut_goes_on(site: Site) -> None:
+    first, second, before = await cut_off(site, SLOW)
+
+    async def seen() -> None:
+        body = await site.get(MODELS, "reader")
+        assert verdict(body, "NodesConnected")[0] == "True"
+        assert "fetching revision" in condition(body, "Ready")["message"]
+
+    await eventually(seen)
+    assert only(list((await jobs(site)).values()))["metadata"]["uid"] == before["metadata"]["uid"]
+    site.kubelets.when(of(digest="b"), SERVING)
+    await site.serves_on("reader", first, second)
+
+
+async def test_a_node_that_goes_offline_is_prefetched_anew_when_it_is_back_and_holds_up_nobody(site: Site) -> None:
+    away = fetch_failed("SourceUnreachable", "models.test refuses the connection")
+    first, second, interrupted = await cut_off(site, away)
 
     async def again() -> None:
         assert only(list((await jobs(site)).values()))["metadata"]["uid"] != interrupted["metadata"]["uid"]
@@ -193,6 +217,24 @@ async def test_a_machine_that_was_restarted_is_prefetched_anew(site: Site) -> No
     await eventually(again)
     await site.respec("reader", paused=False)
     await site.serves_on("reader", node)
+
+
+async def test_a_server_that_restarts_comes_back_at_what_it_was_while_the_source_of_the_next_is_away(
+    site: Site,
+) -> None:
+    nodes = await serve(site, "a", "b")
+    site.kubelets.when(of(digest="b"), fetch_failed("SourceUnreachable", "models.test refuses the connection"))
+    await site.respec("reader", variants=[variant(digest="b")])
+    await waits(site, "prefetch: SourceUnreachable: models.test refuses the connection")
+    site.kubelets.when(of(digest="a", node=nodes[0]), LOADING)
+    await site.says("reader", "False", "Loading")
+    site.kubelets.when(of(digest="a", node=nodes[0]), SERVING)
+    body = await waits(site, "prefetch: SourceUnreachable: models.test refuses the connection")
+    assert set((await deployed(site)).values()) == {"a"}
+    assert body["status"]["readyReplicas"] == 2
+    assert not body["status"].get("failedRevisions")
+    site.kubelets.when(of(digest="b"), SERVING)
+    await site.serves_on("reader", *nodes)
 
 
 async def test_a_full_cache_is_collected_by_a_job_that_knows_what_is_on_the_node(site: Site) -> None:

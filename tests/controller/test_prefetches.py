@@ -78,6 +78,22 @@ def test_a_job_has_ended_when_the_job_controller_says_so(case: str) -> None:
     assert (found.slice, found.revision, found.made_on, found.interrupted) == ("s1", "plate-2", "uid/boot", False)
 
 
+def test_a_job_says_what_it_was_told_and_how_many_came_before_it() -> None:
+    project = next(kind.project for kind in KINDS if kind.resource == kinds.JOBS)
+    for text, attempt in (("3", 3), ("", 0), ("-1", 0), ("many", 0), ("9" * 400, 0)):
+        body = job(1)
+        body["metadata"]["annotations"] = {group.ANNOTATION_ROOM: "digest", group.ANNOTATION_ATTEMPT: text}
+        assert (project(body).room, project(body).attempt) == ("digest", attempt)
+
+
+def test_a_pod_is_its_jobs_by_the_uid_that_the_job_controller_labels_it_with() -> None:
+    project = next(kind.project for kind in KINDS if kind.resource == kinds.PODS)
+    body = pod(1)
+    assert not project(body).job
+    body["metadata"]["labels"] = {**LABELS, "batch.kubernetes.io/controller-uid": "j"}
+    assert project(body).job == "j"
+
+
 def test_what_prefetches_for_a_slice_is_found_and_is_none_of_its_servers(store: Store) -> None:
     store.apply(kinds.JOBS, job(2))
     store.apply(kinds.PODS, pod(3))

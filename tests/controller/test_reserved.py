@@ -134,6 +134,19 @@ async def test_what_is_to_leave_a_users_slice_stays_while_its_own_node_is_offlin
     assert cluster.writes == ([("delete deployments", KEY[1])] if deleted else [])
 
 
+@pytest.mark.parametrize(("ready", "deleted"), [("True", True), ("Unknown", False)])
+async def test_the_prefetch_of_one_that_leaves_goes_also_where_no_deployment_is_left(ready: str, deleted: bool) -> None:
+    cluster, store, slices, writer = edge_of(mine("1Gi", allocation("1Gi")), ready=ready)
+    labels = {group.LABEL_PREFETCH: KEY[1], group.LABEL_MODEL: MODEL[1]}
+    meta = {"namespace": KEY[0], "name": "j", "uid": "j", "resourceVersion": "6", "labels": labels}
+    store.apply(kinds.JOBS, {"metadata": meta})
+    servers = Servers(store, writer, slices=slices, storage=None, caches=None, revisions=None)  # type: ignore[arg-type]
+    await servers.vacate(("line", "another"), KEY[1])
+    assert cluster.writes == []
+    await servers.vacate(MODEL, KEY[1])
+    assert cluster.writes == ([("delete jobs", "j")] if deleted else [])
+
+
 async def test_figures_that_its_user_has_changed_since_the_plan_are_not_put_back(model: Any) -> None:
     cluster, store, slices, writer = edge_of(mine("4Gi", allocation("1Gi"), generation=3))
     servers = Servers(store, writer, slices=slices, storage=None, caches=None, revisions=None)  # type: ignore[arg-type]

@@ -96,6 +96,14 @@ PODS = {
         replace(POD, fetch=ContainerFacts(running=True), server=waiting("PodInitializing")),
         ("Unknown", "Unknown", "Fetching", "fetching the model"),
     ),
+    "fetching again": (
+        replace(POD, fetch=replace(failed("DigestMismatch", "not the bytes"), running=True), server=NEW),
+        ("Unknown", "Unknown", "Fetching", "fetching the model; before that: DigestMismatch: not the bytes"),
+    ),
+    "fetching again after a restart of its machine": (
+        replace(POD, fetch=replace(OK, running=True), server=NEW),
+        ("Unknown", "Unknown", "Fetching", "fetching the model"),
+    ),
     "the fetch was killed": (
         replace(POD, fetch=ContainerFacts(exit_code=137), server=NEW),
         ("False", "Unknown", "FetchFailed", "the fetch container ended with 137: "),

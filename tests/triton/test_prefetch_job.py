@@ -151,3 +151,14 @@ def test_the_size_is_known_where_all_models_declare_theirs() -> None:
     source = {"uri": "https://models.example/7", "sha256": "a" * 64}
     spec = {"variants": [{"name": "v", "accelerators": ["*"], "format": "onnx", "source": source}]}
     assert prefetch_job.size(make_frozen(make_model(spec))) is None
+
+
+def test_what_the_slice_is_put_back_to_is_kept_and_the_list_has_its_time() -> None:
+    source = {"uri": "https://models.example/6", "sha256": "b" * 64}
+    back = make_frozen(
+        make_model({"variants": [{"name": "v", "accelerators": ["*"], "format": "onnx", "source": source}]})
+    )
+    job = prefetch_job.build(OWNER, FROZEN, "edge-a", of=OF, slices=[], listed=1_700_000_000, back=back)
+    request = parse_request(asked(job)["LITTORAL_FETCH"])
+    assert (request.last, request.listed) == (("b" * 64,), 1_700_000_000)
+    assert parse_request(asked(build())["LITTORAL_FETCH"]).last == (), "then the pin keeps what it says"

@@ -113,11 +113,23 @@ READY: dict[str, tuple[View, str, str, str]] = {
         "UpdateFailed",
         "node a: no; the last good revision serves",
     ),
+    "one that failed on its second node, and serves on its first": (
+        view(replica("a", revision="B", wanted="B"), replica("b", wanted="B"), failed={"B": "node b: no"}),
+        "False",
+        "UpdateFailed",
+        "node b: no; 1 of 2 answered at it before and serve it, the others the last good revision",
+    ),
+    "one that is being put back": (
+        view(replica("a", wanted="B"), replica("b", revision="B", wanted="B", ready=False), failed={"B": "node b: no"}),
+        "False",
+        "UpdateFailed",
+        "node b: no; 1 of 2 serve meanwhile",
+    ),
     "an update that failed, while another node loads": (
         view(replica("a", ready=False), replica("b", wanted="B"), failed={"B": "node b: no"}),
         "False",
         "UpdateFailed",
-        "node b: no",
+        "node b: no; 1 of 2 serve meanwhile",
     ),
     "paused": (
         view(replica("a"), replica("b", wanted="B"), spec={"paused": True}),
