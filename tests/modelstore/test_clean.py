@@ -146,8 +146,12 @@ def test_folders_may_lie_in_each_other_as_deeply_as_they_like(roots: Path) -> No
 def test_what_is_moved_away_meanwhile_leads_nowhere(roots: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The way up from a folder that was moved leads to its new place, where nothing is to be removed."""
     aside = roots.parent / "aside"
-    (aside / "precious").mkdir(parents=True)
+    aside.mkdir()
     (roots / UID / "tmp").mkdir()
+    for folder in (aside, roots / UID / "tmp"):
+        (folder / "a-file-of-this-name").touch()  # looked at after "deeper", which names in order end with
+    names_in = clean._names  # the order of a folder is the file system's
+    monkeypatch.setattr(clean, "_names", lambda folder: sorted(names_in(folder)))
     deepen(roots / UID / "tmp", 2)
     unlink, moved = os.unlink, iter([True])
 
@@ -161,4 +165,4 @@ def test_what_is_moved_away_meanwhile_leads_nowhere(roots: Path, monkeypatch: py
     assert remove(roots, UID) == []
 
     assert not (roots / UID).exists()
-    assert (aside / "precious").exists()
+    assert (aside / "a-file-of-this-name").exists()

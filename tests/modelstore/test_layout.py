@@ -1,7 +1,6 @@
 """The Triton model repository: what an artifact must hold, what it gets beside, what is said when it is no model."""
 
 import logging
-import os
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +80,6 @@ def test_what_is_no_folder_in_the_repository_goes_and_nothing_that_it_leads_to(
     (namespace.repository / "stray").write_text("x")
     (namespace.repository / "folder").symlink_to(tmp_path / "elsewhere")
     (namespace.repository / "nowhere").symlink_to("nothing")
-    os.mkfifo(namespace.repository / "pipe")
 
     assert bring(namespace, {"1/model.py": b"pass"}).ok
 
