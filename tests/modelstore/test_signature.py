@@ -186,7 +186,7 @@ class TestIsServed:
 
     def test_whatever_is_said_of_paths_that_are_none(self, namespace: Namespace, model: Path, signer: Signer) -> None:
         bundle = signer.sign(model)
-        how = {"method": "files", "hash_type": "sha256", "ignore_paths": [{}, [], None, ".git"]}
+        how: Any = {"method": "files", "hash_type": "sha256", "ignore_paths": [{}, [], None, ".git"]}
         trust(namespace, signer=signer.public)
 
         assert namespace.fetch(signed(namespace, model, signer.envelope(_predicate(bundle, serialization=how)))).ok
