@@ -32,6 +32,8 @@ class Resource:
     cuts: list[int] = field(default_factory=list)
     statuses: list[int] = field(default_factory=list)
     headers: dict[str, str] = field(default_factory=dict)
+    most: int | None = None
+    """Bytes of a range that one answer has at most."""
     stall: int | None = None
     """Bytes of body after which the answer waits for Origin.resume, having set Origin.stalled."""
     pace: float = 0.0
@@ -87,10 +89,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self._body(resource, start)
 
     def _body(self, resource: Resource, start: int) -> None:
-        body = resource.body[start:]
+        body = resource.body[start:][: resource.most if start else None]
         self.send_response(206 if start else 200)
         if start:
-            self.send_header("Content-Range", f"bytes {start}-{len(resource.body) - 1}/{len(resource.body)}")
+            self.send_header("Content-Range", f"bytes {start}-{start + len(body) - 1}/{len(resource.body)}")
         if resource.length:
             self.send_header("Content-Length", str(len(body)))
         else:

@@ -1,5 +1,6 @@
 """A Download against a real server that cuts, resets, changes and refuses."""
 
+from collections.abc import Generator
 from contextlib import closing
 
 import pytest
@@ -30,6 +31,16 @@ def test_a_server_without_ranges_is_read_past_what_is_here(namespace: Namespace,
     uri = origin.put("/m", Resource(BODY, ranges=False, cuts=[3_000_000]))
 
     assert namespace.fetch(onnx(uri, BODY)).ok
+
+
+def test_a_server_that_answers_with_less_than_was_asked_for_is_asked_for_the_rest(
+    namespace: Namespace, origin: Origin
+) -> None:
+    uri = origin.put("/m", Resource(BODY, cuts=[2_000_000], most=1_000_000))
+
+    assert namespace.fetch(onnx(uri, BODY)).ok
+    assert len(origin.seen) >= 5
+    assert set(namespace.waits) == {0.5}
 
 
 @pytest.mark.parametrize("etag", ['"2"', None])
@@ -100,13 +111,73 @@ def test_with_bytes_at_stake_a_dead_source_is_waited_for_long(namespace: Namespa
 
 
 def test_with_bytes_at_stake_a_dead_source_is_given_up_at_last(namespace: Namespace, origin: Origin) -> None:
-    uri = origin.put("/m", Resource(BODY, cuts=[2_000_000, *[0] * 999]))
+    body = tar({"1/model.py": BODY}, "w")
+    uri = origin.put("/m", Resource(body, cuts=[2_000_000, *[0] * 999]))
 
-    report = namespace.fetch(onnx(uri, BODY))
+    report = namespace.fetch(onnx(uri, body))
 
     assert report.reason == "SourceUnreachable"
-    assert f"{Patience().staked} attempts in a row" in report.message
-    assert 15 * 60 < sum(namespace.waits) < 30 * 60
+    assert f"{len(namespace.waits) + 1} attempts in a row" in report.message
+    assert 14 * 60 < sum(namespace.waits) < 16 * 60
+
+
+def test_a_file_is_given_up_within_seconds_for_its_part_is_kept(namespace: Namespace, origin: Origin) -> None:
+    uri = origin.put("/m", Resource(BODY, cuts=[2_000_000, *[0] * 20]))
+
+    assert namespace.fetch(onnx(uri, BODY)).reason == "SourceUnreachable"
+    assert sum(namespace.waits) < 30
+
+    before = len(origin.seen)
+    assert namespace.fetch(onnx(uri, BODY)).reason == "SourceUnreachable"
+    assert len(origin.seen) - before == Patience().attempts
+    assert sum(namespace.waits) < 60, "nor with the part of an earlier process"
+
+    origin.put("/m", Resource(BODY))
+    assert namespace.fetch(onnx(uri, BODY)).ok
+    assert int(str(origin.seen[-1][1]).removeprefix("bytes=").removesuffix("-")) >= 2_000_000 - CHUNK
+
+
+class Mute:
+    """Has ten MiB, hands out the first, and then says nothing for `silence` seconds of `now` until each is cut."""
+
+    def __init__(self, silence: float) -> None:
+        self.now, self.opened, self._silence = 0.0, 0, silence
+
+    def open(self, offset: int) -> Stream:
+        self.opened += 1
+        return Stream(self._chunks(offset), 10 << 20)
+
+    def _chunks(self, offset: int) -> Generator[bytes, None, None]:
+        if offset == 0:
+            yield bytes(1 << 20)
+        self.now += self._silence
+        raise SourceUnreachable("nothing came", retry=True)
+
+    def wait(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@pytest.mark.parametrize("silence", [0.0, 10.0, 30.0])
+def test_the_time_that_attempts_take_is_part_of_the_patience(silence: float) -> None:
+    """A time limit of the connection is no reason to hold the lock for three times as long."""
+    source = Mute(silence)
+    patience = Patience(sleep=source.wait, clock=lambda: source.now)
+
+    with closing(Download(source, what="m", patience=patience)) as download, pytest.raises(SourceUnreachable):
+        download.finish()
+
+    assert Patience().staked <= source.now < Patience().staked + 90
+
+
+def test_a_link_that_brings_something_for_minutes_is_not_dead_for_as_long() -> None:
+    """Twenty minutes for less than a chunk, and a cut: what such a link is given is its number of cuts."""
+    source = Mute(20 * 60.0)
+    patience = Patience(sleep=source.wait, clock=lambda: source.now)
+
+    with closing(Download(source, what="m", patience=patience)) as download, pytest.raises(SourceUnreachable):
+        download.finish()
+
+    assert source.opened > 10
 
 
 class Curt:
