@@ -13,7 +13,14 @@ from tests.modelstore.conftest import sha256
 from littoral.modelstore import listing
 from littoral.modelstore.boot import boot_id
 from littoral.modelstore.cache import Cache
-from littoral.modelstore.errors import DigestMismatch, NodeClockWrong, SourceForbidden, SourceUnreachable
+from littoral.modelstore.errors import (
+    CacheFull,
+    DigestMismatch,
+    DiskFull,
+    NodeClockWrong,
+    SourceForbidden,
+    SourceUnreachable,
+)
 from littoral.modelstore.listing import Listing
 from rig.waiting import until
 
@@ -82,7 +89,7 @@ def test_two_containers_compare_an_entry_one_after_the_other_and_so_once(
     caplog.set_level("INFO")
     compared: list[Path] = []
 
-    def difference(_: Listing, content: Path) -> None:
+    def difference(_: Listing, content: Path, __: object) -> None:
         compared.append(content)
         until(lambda: "waiting for it" in caplog.text, timeout=60, failure=lambda: AssertionError("nobody waits"))
 
@@ -217,7 +224,10 @@ LEFT: dict[str, tuple[BaseException, bool]] = {
     "a clock that was set back": (NodeClockWrong("x"), True),
     "SIGTERM": (SystemExit(143), True),
     "other bytes": (DigestMismatch("x"), False),
-    "a full disk": (OSError(28, "x"), False),
+    "a full disk": (OSError(28, "x"), True),
+    "a disk that was filled by others": (DiskFull("x"), True),
+    "a quota that is used up": (CacheFull("x"), True),
+    "a broken disk": (OSError(5, "x"), False),
     "a defect": (KeyError("x"), False),
 }
 

@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -173,8 +174,8 @@ class CacheStates(RuleBasedStateMachine):
         return self.namespace.pod(f"pod-{name}")
 
     def fetch(self, name: str, model: str, *, prefetch: bool = False, slices: tuple[str, ...] | None = None) -> Report:
-        request = self.request(model)
-        return self.pod(name).fetch(request, pinned_by=name, prefetch=prefetch, slices=slices, quota=QUOTA)
+        wishes = {"prefetch": prefetch, "slices": slices, "listed": int(time.time()), "quota": QUOTA}
+        return self.pod(name).fetch(self.request(model), pinned_by=name, **wishes)
 
     def request(self, model: str) -> ModelRequest:
         return onnx(f"file:///import/{model}", BODIES[model], size=None, config=None)

@@ -143,6 +143,9 @@ def test_everything_can_be_read_by_another_user(namespace: Namespace, origin: Or
     for root in (namespace.cache, namespace.repository):
         for path in root.rglob("*"):
             wanted = 0o755 if path.is_dir() else 0o644
+            if namespace.cache / "locks" in {path, path.parent}:
+                assert not stat.S_IMODE(path.stat().st_mode) & 0o077, "who can open a lock may hold it for ever"
+                continue
             assert stat.S_IMODE(path.stat().st_mode) & wanted == wanted, path
 
 
@@ -218,7 +221,7 @@ def test_a_disk_that_fills_up_meanwhile_is_disk_full(
     report = namespace.fetch(onnx(origin.put("/m.onnx", Resource(WEIGHTS)), WEIGHTS))
 
     assert report.reason == "DiskFull"
-    assert namespace.staged() == []
+    assert Cache(namespace.cache).part(sha256(WEIGHTS)) == len(WEIGHTS), "what came is not asked for again"
 
 
 def test_a_cache_that_is_not_there_is_said(namespace: Namespace) -> None:

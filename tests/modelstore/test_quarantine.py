@@ -117,7 +117,7 @@ def test_the_pause_doubles_up_to_its_bound(tmp_path: Path) -> None:
 def test_no_query_of_a_uri_is_written_down(tmp_path: Path) -> None:
     Quarantine(tmp_path / "q").add("https://x/m?token=hunter2", DIGEST, message="m", got="", size=1, validator="v")
 
-    assert "hunter2" not in (tmp_path / "q" / f"{DIGEST}.json").read_text()
+    assert "hunter2" not in next((tmp_path / "q").glob(f"{DIGEST}.*")).read_text()
 
 
 def test_a_mismatch_that_cannot_be_written_down_is_a_mismatch(
@@ -134,18 +134,52 @@ def test_a_mismatch_that_cannot_be_written_down_is_a_mismatch(
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"uri": 1}', "[" * 100_000])
 def test_a_record_that_cannot_be_read_refuses_nothing(tmp_path: Path, text: str) -> None:
-    (tmp_path / f"{DIGEST}.json").write_text(text)
+    quarantine = Quarantine(tmp_path)
+    quarantine.add("uri", DIGEST, message="", got="", size=None, validator=None)
+    [record] = tmp_path.iterdir()
+    record.write_text(text)
 
-    assert Quarantine(tmp_path).of("uri", DIGEST) is None
+    assert quarantine.of("uri", DIGEST) is None
 
 
 def test_records_of_long_ago_go(tmp_path: Path) -> None:
     now = [1e9]
     quarantine = Quarantine(tmp_path, lambda: now[0])
     quarantine.add("uri", "1" * 64, message="", got="", size=None, validator=None)
-    now[0] = (tmp_path / f"{'1' * 64}.json").stat().st_mtime + 31 * 86400
+    now[0] = next(tmp_path.iterdir()).stat().st_mtime + 31 * 86400
 
     added = quarantine.add("uri", DIGEST, message="", got="", size=None, validator=None)
 
-    assert [path.name for path in tmp_path.iterdir()] == [f"{DIGEST}.json"]
+    assert [path.name.partition(".")[0] for path in tmp_path.iterdir()] == [DIGEST]
     assert isinstance(added, Refusal)
+
+
+def test_a_wrong_file_over_a_link_that_cuts_is_read_once_where_its_halves_are_proved_to_be_one(
+    namespace: Namespace, origin: Origin
+) -> None:
+    large = b"evil" * 100_000
+    uri = origin.put("/m", Resource(large, cuts=[len(large) // 2]))
+
+    assert namespace.fetch(onnx(uri, GOOD, size=None)).reason == "DigestMismatch"
+
+    assert [asked for _, asked in origin.seen if asked is None] == [None], "not begun anew"
+
+
+def test_an_answer_without_a_length_that_was_cut_is_read_once_more(namespace: Namespace, origin: Origin) -> None:
+    cut = Resource(GOOD[:-10], length=False, then=Resource(GOOD, length=False))
+    assert namespace.fetch(onnx(origin.put("/m", cut), GOOD)).ok
+
+    wrong = origin.put("/bad", Resource(BAD, length=False))
+    origin.seen.clear()
+    assert namespace.fetch(onnx(wrong, GOOD, sha256=sha256(b"x"))).reason == "DigestMismatch"
+    assert len(origin.seen) == 2, "once more, and no more"
+
+
+def test_two_sources_of_one_digest_have_a_record_each(namespace: Namespace, origin: Origin) -> None:
+    models = [onnx(origin.put(path, Resource(BAD)), GOOD) for path in ("/a", "/b")]
+    for model in models:
+        assert namespace.fetch(model).reason == "DigestMismatch"
+        origin.put(model.uri[-2:], Resource(GOOD))
+
+    for model in models:
+        assert namespace.fetch(model).reason == "DigestMismatch", "the one's mismatch is not forgotten for the other's"

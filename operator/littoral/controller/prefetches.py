@@ -13,6 +13,7 @@ from littoral.api.workload import DeploymentFacts, JobFacts, NodeFacts
 from littoral.controller import kinds
 from littoral.controller.kinds import Key
 from littoral.controller.store import Store
+from littoral.controller.work import utcnow
 from littoral.controller.writer import Writer
 from littoral.triton import namespace_policy, prefetch_job
 from littoral.triton.errors import Unservable
@@ -64,7 +65,7 @@ class Prefetches:
         for step in steps:
             if step.kind in {"Prefetch", "Replace"}:
                 if step.revision in frozen:
-                    writes.append(self._make(tenant, places[step.slice], frozen[step.revision], step, permit))
+                    writes.append(self._make(tenant, places[step.slice], frozen, step, permit))
             elif step.job is not None and step.kind == "Interrupt":
                 writes.append(self._note(step.job))
             elif step.job is not None:
@@ -81,11 +82,11 @@ class Prefetches:
         self,
         tenant: Tenant,
         replica: Replica,
-        frozen: Frozen,
+        known: Mapping[str, Frozen],
         step: JobStep,
         permit: Callable[[Tenant, Frozen], None],
     ) -> None:
-        owner, assignment = tenant.owner, replica.assignment
+        owner, assignment, frozen = tenant.owner, replica.assignment, known[step.revision]
         if (
             replica.deployment is None or replica.deployment.revision != frozen.name
         ):  # else room is made for what it is at
@@ -103,6 +104,8 @@ class Prefetches:
             assignment.node,
             of=Slice(name=assignment.slice, uid=meta.uid, owners=owners),
             slices=slices,
+            listed=int(utcnow().timestamp()),
+            back=known.get(_answered(replica)),
             quota=quota,
             made_on=replica.prefetch.node,
             attempt=step.attempt,
@@ -140,6 +143,14 @@ class Prefetches:
             return namespace_policy.read(namespace, found.labels, found.annotations).quota
         except Unservable:
             return None
+
+
+def _answered(replica: Replica) -> str:
+    """The revision that answers on a slice, or did last: what it is put back to when an update fails."""
+    live = replica.deployment
+    if live is None:
+        return ""
+    return live.revision if replica.ready else live.previous
 
 
 def size(frozen: Frozen | None) -> int | None:

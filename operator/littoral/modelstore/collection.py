@@ -2,7 +2,8 @@
 
 The cache takes the bytes of its entries, those of parts that dead fetches left, and what fetches under way have
 reserved; what lies in import/ was put there by people and is theirs. Room is made and reserved in one step under the
-books (modelstore.locks), so fetches that run at a time never promise the same bytes twice. First go parts that no pin
+books (modelstore.locks), so fetches that run at a time never promise the same bytes twice, of the quota or of the disk.
+First go parts that no pin
 names, then entries that no pin names, least recently used first, then parts at large. Nothing goes where all of it
 would not be enough.
 
@@ -15,16 +16,18 @@ leaves that alone, too.
 
 import logging
 import os
-import shutil
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from littoral.api.group import ANNOTATION_CACHE_QUOTA
 from littoral.modelstore.cache import Cache, stored_size
 from littoral.modelstore.errors import CacheFull, DiskFull
-from littoral.modelstore.pins import Pin
+from littoral.modelstore.files import read_kept
+from littoral.modelstore.pins import PATIENCE, Pin
 
 MOST: Final = 20 << 30
 SHARE: Final = 10
@@ -77,13 +80,9 @@ class Collector:
 
     def taken(self, *, but: str = "") -> int:
         """Return the bytes that the cache takes, without the part of the digest `but`. Raises OSError."""
-        entries = sum(marker.stored for digest in self._cache.kept() if (marker := self._cache.marker(digest)))
-        return entries + sum(self._staged(digest) for digest in self._cache.staged_digests() if digest != but)
-
-    def require_disk(self, size: int) -> None:
-        """Raise DiskFull unless `size` bytes fit on the disk with RESERVE to spare."""
-        if self.free() < size + RESERVE:
-            raise self._disk_full(size)
+        return sum(self._cache.sizes().values()) + sum(
+            self._staged(digest) for digest in self._cache.staged_digests() if digest != but
+        )
 
     def reserve(self, digest: str, total: int, present: int, *, spare: int = 0) -> int:
         """Let `digest`, whose lock the caller holds, take `total` bytes, of which `present` are there already.
@@ -91,46 +90,72 @@ class Collector:
         Where nothing must go for it, `spare` bytes more are reserved. Return how many were. Raises CacheFull,
         DiskFull, OSError.
         """
-        with self._cache.locks.books():
-            if self._lacking(_Need(digest, total + spare, present)):
-                self._make_room(_Need(digest, total, present))
-                spare = 0
-            self._cache.reservation(digest).write_text(str(total + spare), encoding="ascii")
+        doomed: list[Path] = []
+        try:
+            with self._cache.locks.books():
+                if self._lacking(_Need(digest, total + spare, present)):
+                    self._make_room(_Need(digest, total, present), doomed)
+                    spare = 0
+                self._cache.reservation(digest).write_text(str(total + spare), encoding="ascii")
+        finally:
+            for each in doomed:
+                self._cache.dispose(each)
         return total + spare
 
-    def _make_room(self, need: _Need) -> None:
-        pins = self._cache.pins.holders()
-        victims = list(self._victims(need.digest, pins))
-        if self._lacking(need) > sum(victim.size for victim in victims):
-            self._refuse(need, pins)
-        for victim in victims:
-            if not self._lacking(need):
-                return
-            self._take(victim)
-        if self._lacking(need):
-            self._refuse(need, pins)
+    def relieve(self) -> bool:
+        """Make a little room on a disk that takes nothing any more; False where nobody can spare anything."""
+        with ExitStack() as locks:
+            with self._cache.locks.books(PATIENCE):
+                for victim in self._victims("", self._cache.pins.holders()):
+                    if victim.size and locks.enter_context(self._cache.locks.attempt(victim.digest)):
+                        doomed = self._take(victim)
+                        break
+                else:
+                    return False
+            self._cache.dispose(doomed)
+        return True
+
+    def _make_room(self, need: _Need, doomed: list[Path]) -> None:
+        pins, lacking = self._cache.pins.holders(), self._lacking(need)
+        with ExitStack() as locks:
+            chosen: list[_Victim] = []
+            for victim in self._victims(need.digest, pins):
+                if lacking <= 0:
+                    break
+                # What another container has in its hands makes no room, and for nothing nothing goes.
+                if locks.enter_context(self._cache.locks.attempt(victim.digest)):
+                    chosen.append(victim)
+                    lacking -= victim.size
+            if lacking > 0:
+                self._refuse(need, pins)
+            doomed.extend(path for victim in chosen if (path := self._take(victim)))
 
     def _lacking(self, need: _Need) -> int:
         """How many bytes must go before `need` fits within the quota and on the disk."""
         beyond_quota = self.taken(but=need.digest) + need.total - self.quota()
-        beyond_disk = need.total - need.present + RESERVE - self.free()
+        beyond_disk = need.total - need.present + RESERVE - self._unpromised(need.digest)
         return max(0, beyond_quota, beyond_disk)
+
+    def _unpromised(self, digest: str) -> int:
+        """The bytes free on the disk that no other fetch has reserved."""
+        others = (each for each in self._cache.staged_digests() if each != digest)
+        return self.free() - sum(self._staged(each) - self._written(each) for each in others)
 
     def _refuse(self, need: _Need, pins: dict[str, Pin | None]) -> None:
         taken, quota = self.taken(but=need.digest), self.quota()
         if taken + need.total <= quota:
-            raise self._disk_full(need.total - need.present)
-        kept = [marker for digest in self._cache.kept() if (marker := self._cache.marker(digest))]
-        held = sum(marker.stored for marker in kept if self._is_held(marker.digest, pins))
+            raise self._disk_full(need)
+        held = sum(size for digest, size in self._cache.sizes().items() if self._is_held(digest, pins))
         raise CacheFull(
             f"the models of this namespace may take {_mib(quota)} of this node and take {_mib(taken)}, {_mib(held)} of "
             f"it for what slices serve, served last or will serve next ({_named(pins)}); {_mib(need.total)} more are "
             f"needed: raise the annotation {ANNOTATION_CACHE_QUOTA} of the namespace, or delete a model of it"
         )
 
-    def _disk_full(self, size: int) -> DiskFull:
+    def _disk_full(self, need: _Need) -> DiskFull:
+        size, free = need.total - need.present, max(0, self._unpromised(need.digest))
         return DiskFull(
-            f"the node has {_mib(self.free())} free below the model cache and {_mib(size + RESERVE)} are needed "
+            f"the node has {_mib(free)} free below the model cache and {_mib(size + RESERVE)} are needed "
             f"({_mib(size)} and {_mib(RESERVE)} in reserve); free space on the node"
         )
 
@@ -138,40 +163,36 @@ class Collector:
         parts = [part for part in self._cache.staged_digests() if part != digest and part not in self._needed]
         held = {part for part in parts if self._is_held(part, pins)}
         yield from (_Victim(part, self._staged(part), is_entry=False) for part in parts if part not in held)
-        free = (each for each in self._cache.kept() if each != digest and not self._is_held(each, pins))
+        sizes = self._cache.sizes()
+        free = (each for each in sizes if each != digest and not self._is_held(each, pins))
         for each in sorted(free, key=lambda each: (self._cache.used(each), each)):
-            if marker := self._cache.marker(each):
-                yield _Victim(each, marker.stored, is_entry=True)
+            yield _Victim(each, sizes[each], is_entry=True)
         yield from (_Victim(part, self._staged(part), is_entry=False) for part in parts if part in held)
 
     def _is_held(self, digest: str, pins: dict[str, Pin | None]) -> bool:
         return digest in self._needed or any(pin is None or digest in pin.digests() for pin in pins.values())
 
-    def _take(self, victim: _Victim) -> None:
-        with self._cache.locks.attempt(victim.digest) as free:
-            if not free:
-                return
-            if not victim.is_entry:
-                _log.info("a part of sha256:%s is removed to make room (%d bytes)", victim.digest, victim.size)
-                shutil.rmtree(self._cache.staged(victim.digest))
-                return
-            idle = max(0.0, time.time() - self._cache.used(victim.digest))
-            _log.info(
-                "sha256:%s is removed to make room (%d bytes, last used %.1f h ago)",
-                victim.digest,
-                victim.size,
-                idle / 3600,
-            )
-            self._cache.discard(victim.digest)
-            self.freed.append(victim.digest)
+    def _take(self, victim: _Victim) -> Path | None:
+        """Take away a victim whose lock is held; return what to dispose of once the books are let go of."""
+        digest, size = victim.digest, victim.size
+        if not victim.is_entry:
+            _log.info("a part of sha256:%s is removed to make room (%d bytes)", digest, size)
+            return self._cache.take_part(digest)
+        idle = max(0.0, time.time() - self._cache.used(digest)) / 3600
+        _log.info("sha256:%s is removed to make room (%d bytes, last used %.1f h ago)", digest, size, idle)
+        self.freed.append(digest)
+        return self._cache.take_away(digest)
 
     def _staged(self, digest: str) -> int:
         """The bytes that a fetch under way may come to, or that a dead one left."""
         try:
-            reserved = int(self._cache.reservation(digest).read_text(encoding="ascii"))
-        except (FileNotFoundError, ValueError):
+            reserved = int(read_kept(self._cache.reservation(digest)) or b"0")
+        except ValueError:
             reserved = 0
-        return max(reserved, stored_size(self._cache.staged(digest) / "content"))
+        return max(reserved, self._written(digest))
+
+    def _written(self, digest: str) -> int:
+        return stored_size(self._cache.staged(digest) / "content")
 
 
 class Allowance:
@@ -193,7 +214,8 @@ class Allowance:
         self._unchecked += size
         if self._unchecked >= RESERVE // 4:
             # Others write to the disk as well.
-            self._collector.require_disk(0)
+            if self._collector.free() < RESERVE:
+                self._collector.reserve(self._digest, self._reserved, self._spent)
             self._unchecked = 0
 
     def _reserve(self, total: int, *, spare: int) -> None:

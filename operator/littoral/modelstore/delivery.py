@@ -3,15 +3,16 @@
 In the cache and verified under this boot: done, with no lock, no write and no network. There from before: compared with
 its listing first. Else, under the digest's lock: receive, hash and unpack in one stream, compare, commit.
 
-A mismatch of bytes that were joined from several answers is tried once more in one piece, for the two may have been of
-two versions. One that stays is remembered (modelstore.quarantine).
+A mismatch is tried once more where it may be the transfer's: bytes were joined of answers that nothing proved to be of
+one version, or the answer had no length, so that one that was cut looks whole. One that stays is remembered
+(modelstore.quarantine).
 """
 
 import contextlib
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from littoral.modelstore.cache import Artifact, Cache
 from littoral.modelstore.collection import Allowance, Collector
@@ -20,6 +21,9 @@ from littoral.modelstore.quarantine import Refusal
 from littoral.modelstore.request import ModelRequest
 from littoral.modelstore.sources import Collection, Origin, SourceChanged, shown, source_for, version_of
 from littoral.modelstore.transfer import Patience
+
+if TYPE_CHECKING:
+    from littoral.modelstore.receive import Received
 
 ROUNDS: Final = 3
 """How often an artifact is begun anew within one process when its source changes meanwhile."""
@@ -37,14 +41,17 @@ def deliver(
     open_source: OpenSource = source_for,
 ) -> tuple[Artifact, bool]:
     """Return the verified artifact of `model`, and whether it had to be fetched. Raises FetchError, OSError."""
-    if artifact := cache.find(model.sha256) or cache.verify(model.sha256):
+    digest, kind = model.sha256, model.kind
+    if artifact := cache.find(digest, kind) or cache.verify(digest, kind):
         return _fitting(model, artifact), False
     origin = open_source(model.uri, cache.imports)
-    with cache.locks.digest(model.sha256):
-        if artifact := cache.find(model.sha256):
+    with cache.locks.digest(digest):
+        if artifact := cache.find(digest, kind) or cache.prove(digest, kind):
             return _fitting(model, artifact), False
         cache.sweep()
         _repeat_refusal(model, origin, cache)
+        # What is left of it would count against its own replacement.
+        cache.discard(digest)
         _log.info("%s: fetching %s%s", model.name, shown(model.uri), _expected(model))
         fetching = _Fetching(model, origin, cache, collector or Collector(cache), patience)
         for left in reversed(range(ROUNDS)):
@@ -63,6 +70,7 @@ class _Fetching:
     ) -> None:
         self._model, self._origin, self._cache = model, origin, cache
         self._collector, self._patience = collector, patience
+        self._again = True
 
     def fetch(self, *, last: bool) -> Artifact:
         """Fetch the artifact once. Raises _BeginAnew, FetchError, OSError."""
@@ -85,6 +93,7 @@ class _Fetching:
                     room=room,
                     part=part,
                     patience=self._patience,
+                    last=last,
                 )
             except SourceChanged:
                 raise _BeginAnew from None
@@ -92,13 +101,15 @@ class _Fetching:
                 self._refuse(str(error))
                 raise
             if received.digest != model.sha256:
-                if (received.resumed or part) and not last:
+                if self._again and not last and (part or _doubtful(received)):
+                    self._again = False
                     raise _BeginAnew
                 message = _mismatch(model, received.digest, received.size)
                 self._refuse(message, received.digest, received.size, received.validator)
                 raise DigestMismatch(message)
-            artifact = self._cache.commit(model.sha256, received.size, received.listing)
-            self._cache.quarantine.lift(model.sha256)
+            artifact = self._cache.commit(model.sha256, received.size, received.listing, model.kind)
+            with contextlib.suppress(OSError):
+                self._cache.quarantine.lift(model.sha256)
             return artifact
 
     def _refuse(self, message: str, got: str = "", size: int | None = None, validator: str | None = None) -> None:
@@ -111,6 +122,12 @@ class _Fetching:
             _log.warning("that it was refused cannot be remembered: %s", error)
             return
         _log.warning("it is not downloaded again for %.0f s, unless the source changes", refusal.pause())
+
+
+def _doubtful(received: "Received") -> bool:
+    """Tell whether a wrong digest may be the transfer's fault and not the source's."""
+    proved = received.validator is not None and not received.validator.startswith("W/")
+    return (received.resumed and not proved) or not received.announced
 
 
 def _expected(model: ModelRequest) -> str:

@@ -17,7 +17,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +30,7 @@ from littoral.modelstore.cache import Artifact, Cache
 from littoral.modelstore.collection import Collector
 from littoral.modelstore.delivery import ROUNDS, OpenSource, deliver
 from littoral.modelstore.errors import CacheFull, FetchError, InternalError, from_os_error
+from littoral.modelstore.files import is_full
 from littoral.modelstore.layout import Repository
 from littoral.modelstore.pins import Pin, wanted
 from littoral.modelstore.report import FailedModel, FetchedModel, Report
@@ -109,24 +110,37 @@ class _Run:
     def hold(self) -> None:
         """Pin what is asked for, before it is looked for; drop the pins of slices that are on the node no more."""
         request, pins = self._request, self._cache.pins
-        try:
-            if request.slices is not None:
-                pins.drop_others(request.slices, _received(Path(request.repository)))
-            if self._slice:
-                held = Pin.preparing if request.prefetch else Pin.seeking
-                pins.change(self._slice, lambda pin: held(pin, self._wanted))
-                self._pinned = True
-        except OSError as error:
-            _log.warning("what slice %s needs cannot be pinned: %s", self._slice, error)
+        if request.slices is not None:
+            try:
+                received, now = _received(Path(request.repository)), time.time()
+                pins.drop_others(request.slices, drawn=request.listed, received=received, now=now)
+            except OSError as error:
+                _log.warning("pins of slices that are gone cannot be dropped: %s", error)
+        last = wanted(request.last)
+        self._pinned = self._pin(
+            lambda pin: pin.preparing(self._wanted, last) if request.prefetch else pin.seeking(self._wanted)
+        )
 
     def serve(self) -> None:
         """Note in the pin what the slice's server is given."""
-        if not self._slice or self._request.prefetch:
-            return
+        if not self._request.prefetch:
+            self._pin(lambda pin: pin.serving(self._wanted))
+
+    def _pin(self, change: Callable[[Pin], Pin]) -> bool:
+        """Change the slice's pin, and tell whether it is what it shall be; on a full disk something goes for it."""
+        if not self._slice:
+            return False
         try:
-            self._cache.pins.change(self._slice, lambda pin: pin.serving(self._wanted))
+            try:
+                self._cache.pins.change(self._slice, change)
+            except OSError as error:
+                if not is_full(error) or not self._collector.relieve():
+                    raise
+                self._cache.pins.change(self._slice, change)
         except OSError as error:
-            _log.warning("what slice %s serves cannot be pinned: %s", self._slice, error)
+            _log.warning("what slice %s needs cannot be pinned: %s", self._slice, error)
+            return False
+        return True
 
     def fetch(self, model: ModelRequest) -> FetchedModel:
         """Bring one model into the cache, and into the repository unless it is only prefetched. Raises FetchError."""

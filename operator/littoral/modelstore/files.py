@@ -1,10 +1,39 @@
-"""Files and folders that survive a power cut."""
+"""Files and folders that survive a power cut, and what is to be made of those that did not."""
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Final
+
+_LOST: Final = frozenset(
+    {
+        *(errno.EIO, errno.EBADMSG, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP),
+        getattr(errno, "EUCLEAN", errno.EIO),
+    }
+)
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+
+
+def is_lost(error: OSError) -> bool:
+    """Tell whether the disk has lost what was asked for. Anything else, as too little memory, says nothing of it."""
+    return error.errno in _LOST
+
+
+def is_full(error: OSError) -> bool:
+    """Tell whether the disk, or a quota of it, takes no more."""
+    return error.errno in _FULL
+
+
+def read_kept(path: Path) -> bytes | None:
+    """Return a small file; None where there is none, or none any more that can be read. Raises OSError."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        if not is_lost(error):
+            raise
+        return None
 
 
 @contextmanager

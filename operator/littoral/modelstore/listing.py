@@ -15,11 +15,12 @@ import hashlib
 import json
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+_BLOCK: Final = 1 << 18
 _FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
@@ -67,10 +68,11 @@ class Listing:
         rows = ([entry.path, entry.size, entry.sha256, entry.link] for entry in self.entries)
         return "".join(f"{json.dumps(row)}\n" for row in rows)
 
-    def difference(self, content: Path) -> str | None:
+    def difference(self, content: Path, seen: Callable[[int], None] = lambda _: None) -> str | None:
         """Return in words the first thing in which `content` is not what is listed, or None. Raises OSError.
 
-        Names, kinds and sizes are compared before anything is read, then every byte.
+        Names, kinds and sizes are compared before anything is read, then every byte; `seen` is told how many were read
+        each time.
         """
         wanted = {entry.path: entry for entry in self.entries}
         found = {path: _shape(_place(content, path)) for path in _paths(content)}
@@ -82,7 +84,7 @@ class Listing:
             if found[path] != (wanted[path].size, wanted[path].link):
                 return f"{path or content.name} has another kind or size than the listing says"
         for entry in self.entries:
-            if not entry.link and (got := _sha256(_place(content, entry.path))) != entry.sha256:
+            if not entry.link and (got := _sha256(_place(content, entry.path), seen)) != entry.sha256:
                 return f"{entry.path or content.name} has sha256 {got}, the listing says {entry.sha256}"
         return None
 
@@ -138,9 +140,13 @@ def _shape(place: Path) -> tuple[int, str]:
     return (status.st_size if stat.S_ISREG(status.st_mode) else -1), ""
 
 
-def _sha256(place: Path) -> str:
+def _sha256(place: Path, seen: Callable[[int], None] = lambda _: None) -> str:
+    digest, view = hashlib.sha256(), memoryview(bytearray(_BLOCK))
     with os.fdopen(os.open(place, _FLAGS), "rb", buffering=0) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        while size := file.readinto(view):
+            digest.update(view[:size])
+            seen(size)
+    return digest.hexdigest()
 
 
 def _raise(error: OSError) -> None:

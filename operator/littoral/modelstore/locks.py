@@ -8,18 +8,22 @@
 
 A digest's lock is taken before the books, never while they are held; who holds the books only tries for the lock of a
 digest and goes without. So nothing waits in a circle. A lock file stays for ever, for two processes could else hold the
-same lock on two files; it is empty.
+same lock on two files; it is empty. Nobody else can open one: whoever can may hold it for ever.
 """
 
+import errno
 import fcntl
 import logging
 import os
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
 
 _BOOKS: Final = "books"
+_POLL: Final = 0.02
+"""Seconds between two tries for a lock that is not waited for without end."""
 _log: Final = logging.getLogger(__name__)
 
 
@@ -50,24 +54,39 @@ class Locks:
 
     @contextmanager
     def attempt(self, digest: str) -> Iterator[bool]:
-        """Take the lock of `digest` if nobody has it, and tell."""
-        with self._file(digest) as lock:
-            yield _taken(lock)
+        """Take the lock of `digest` if nobody has it, and tell; one that the disk does not hand out is not taken."""
+        with ExitStack() as stack:
+            try:
+                taken = _taken(stack.enter_context(self._file(digest)))
+            except OSError as error:
+                _log.warning("the lock of sha256:%s cannot be taken: %s", digest, error)
+                taken = False
+            yield taken
 
     @contextmanager
-    def books(self) -> Iterator[None]:
-        """Be the only process that changes what is pinned, reserved or there."""
+    def books(self, patience: float | None = None) -> Iterator[None]:
+        """Be the only process that changes what is pinned, reserved or there.
+
+        Raises TimeoutError where another one is that for longer than `patience`, in seconds (None: waits for it).
+        """
         with self._file(_BOOKS) as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            if patience is None:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            else:
+                end = time.monotonic() + patience
+                while not _taken(lock):
+                    if time.monotonic() > end:
+                        raise TimeoutError(errno.ETIMEDOUT, "another container keeps the books of the cache")
+                    time.sleep(_POLL)
             yield
 
     @contextmanager
     def _file(self, name: str) -> Iterator[int]:
         # Not its parents: a cache that is not mounted must not be made elsewhere.
-        self._folder.mkdir(mode=0o755, exist_ok=True)
+        self._folder.mkdir(mode=0o700, exist_ok=True)
         # Reading is enough for flock, and on a read-only disk opens a file that is there.
         flags = os.O_RDONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-        lock = os.open(self._folder / name, flags, 0o644)
+        lock = os.open(self._folder / name, flags, 0o600)
         try:
             yield lock
         finally:

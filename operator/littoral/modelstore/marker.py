@@ -13,7 +13,8 @@ class Marker:
     """What is known of an entry.
 
     `size` is the artifact's as fetched, `stored` what it takes on the disk (both in bytes), `boot` that under which it
-    was verified, `listing` the digest of its listing's text.
+    was verified, `listing` the digest of its listing's text, `kind` what its own digest is of
+    (request.ModelRequest.kind).
     """
 
     digest: str
@@ -21,6 +22,7 @@ class Marker:
     stored: int
     boot: str
     listing: str
+    kind: str
 
     def dump(self) -> bytes:
         """Return the marker as it is written."""
@@ -34,6 +36,13 @@ def parse(data: bytes, digest: str) -> Marker | None:
     except (ValueError, RecursionError):
         return None
     match read:
-        case {"digest": str(of), "size": int(size), "stored": int(stored), "boot": str(boot), "listing": str(listing)}:
-            return Marker(of, size, stored, boot, listing) if of == digest else None
+        case {
+            "digest": str(of),
+            "size": int(size),
+            "stored": int(stored),
+            "boot": str(boot),
+            "listing": str(listing),
+            "kind": str(kind),
+        }:
+            return Marker(of, size, stored, boot, listing, kind) if of == digest else None
     return None

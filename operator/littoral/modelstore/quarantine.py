@@ -2,7 +2,8 @@
 
 ::
 
-    <root>/quarantine/<digest>.json   a record: what came in the place of that digest, from where, when, how often
+    <root>/quarantine/<digest>.<source>.json   a record: what came in the place of that digest from a source (the
+                                               first digits of its URI's hash), when, how often
 
 A mismatch does not heal by itself, but the kubelet runs the container again every few minutes, and each run would pull
 the whole artifact over the site's uplink to refuse it again. So the same source is not read again for the same digest
@@ -22,11 +23,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
-from littoral.modelstore.files import replace_file
+from littoral.modelstore.files import read_kept, replace_file
 
 FIRST: Final = 300.0
 LONGEST: Final = 6 * 3600.0
 """Seconds."""
+_SOURCE: Final = 16
+"""Digits of a URI's hash in a record's name; the record has all of them."""
 _FORGOTTEN: Final = 30 * 86400.0
 """Seconds after which a record is of no use to anybody."""
 
@@ -77,17 +80,18 @@ class Quarantine:
         )
         self._folder.mkdir(mode=0o755, exist_ok=True)
         self._forget()
-        replace_file(self._path(digest), json.dumps(asdict(refusal)).encode())
+        replace_file(self._path(uri, digest), json.dumps(asdict(refusal)).encode())
         return refusal
 
     def lift(self, digest: str) -> None:
         """Forget what came in the place of `digest`, which is here now."""
-        self._path(digest).unlink(missing_ok=True)
+        for path in self._folder.glob(f"{digest}.*"):
+            path.unlink(missing_ok=True)
 
     def _read(self, uri: str, digest: str) -> Refusal | None:
         try:
-            data = json.loads(self._path(digest).read_bytes())
-        except (FileNotFoundError, ValueError, RecursionError):
+            data = json.loads(read_kept(self._path(uri, digest)) or b"")
+        except (ValueError, RecursionError):
             return None
         match data:
             case {
@@ -105,12 +109,12 @@ class Quarantine:
     def _forget(self) -> None:
         now = self._clock()
         for path in self._folder.iterdir():
-            with suppress(FileNotFoundError):  # another container's
+            with suppress(OSError):  # another container's, or one that the disk has lost
                 if now - path.stat().st_mtime > _FORGOTTEN:
                     path.unlink()
 
-    def _path(self, digest: str) -> Path:
-        return self._folder / f"{digest}.json"
+    def _path(self, uri: str, digest: str) -> Path:
+        return self._folder / f"{digest}.{_hashed(uri)[:_SOURCE]}.json"
 
 
 def _hashed(uri: str) -> str:

@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Final
+from typing import Final, Literal
 
 from littoral.api.group import CACHE_MOUNT, REPOSITORY_MOUNT
 from littoral.modelstore.errors import RequestInvalid
@@ -55,6 +55,14 @@ class ModelRequest:
     signed: bool = False
     signature: str = ""
 
+    @property
+    def kind(self) -> Literal["File", "Folder", "Manifest"]:
+        """What `sha256` is of, by the URI: bytes, the listing of a folder, or an OCI manifest."""
+        if self.uri.startswith("oci:"):
+            return "Manifest"
+        listed = self.uri.endswith("/") and not self.uri.startswith(("http:", "https:"))
+        return "Folder" if listed else "File"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FetchRequest:
@@ -69,6 +77,10 @@ class FetchRequest:
     """The artifacts are brought into the cache and no repository is laid out: what a slice is to serve next."""
     slices: tuple[str, ...] | None = None
     """The slices of the namespace that are on the node; what another's pin holds may be collected. None: unknown."""
+    listed: int | None = None
+    """When that list was drawn, by the operator's clock, in seconds since the epoch. None: it is not acted on."""
+    last: tuple[str, ...] = ()
+    """Of a prefetch: the digests of what last answered, which the slice is put back to; empty: what it says already."""
     quota: int | None = None
     """Bytes that the namespace's cache may take on the node; None: the default (see modelstore.quota)."""
 
@@ -81,8 +93,8 @@ class FetchRequest:
         fields["models"] = [
             {key: model[key] for key in model if key in _ALWAYS or model[key]} for model in fields["models"]
         ]
-        for key in ("partial", "prefetch", "slices", "quota"):
-            if fields[key] in (None, False):
+        for key in ("partial", "prefetch", "slices", "listed", "last", "quota"):
+            if fields[key] in (None, False) or (key == "last" and not fields[key]):
                 del fields[key]
         return json.dumps(fields, separators=(",", ":"), sort_keys=True)
 
@@ -102,6 +114,8 @@ def parse_request(text: str) -> FetchRequest:
         partial=_flag(data, "partial"),
         prefetch=_flag(data, "prefetch"),
         slices=_slices(data),
+        listed=_size(data, "listed", "", "seconds since the epoch"),
+        last=_digests(data),
         quota=_size(data, "quota", ""),
     )
     names = [model.name for model in request.models]
@@ -144,11 +158,11 @@ def _model(data: object, where: str) -> ModelRequest:
     )
 
 
-def _size(data: Mapping[str, object], key: str, where: str) -> int | None:
+def _size(data: Mapping[str, object], key: str, where: str, what: str = "a positive number of bytes") -> int | None:
     value = data.get(key)
     if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value <= 0):
         place = f"{where}.{key}" if where else key
-        raise RequestInvalid(f"{ENV_REQUEST}: {place} must be a positive number of bytes, or null")
+        raise RequestInvalid(f"{ENV_REQUEST}: {place} must be {what}, or null")
     return value
 
 
@@ -163,6 +177,13 @@ def _slices(data: Mapping[str, object]) -> tuple[str, ...] | None:
         return None
     if not isinstance(value, list) or not all(isinstance(name, str) and _PART.fullmatch(name) for name in value):
         raise RequestInvalid(f"{ENV_REQUEST}: slices must be a list of names of GPUSlices, or null")
+    return tuple(value)
+
+
+def _digests(data: Mapping[str, object]) -> tuple[str, ...]:
+    value = data.get("last", [])
+    if not isinstance(value, list) or not all(isinstance(each, str) and _DIGEST.fullmatch(each) for each in value):
+        raise RequestInvalid(f"{ENV_REQUEST}: last must be a list of digests: 64 lower-case hex digits each")
     return tuple(value)
 
 

@@ -92,6 +92,8 @@ def build(
     *,
     of: Slice | None,
     slices: Sequence[str] | None,
+    listed: int | None = None,
+    back: Frozen | None = None,
     quota: int | None = None,
     made_on: str = "",
     attempt: int = 0,
@@ -102,12 +104,22 @@ def build(
     `slices` are those of the namespace on the node (None: unknown, so every pin counts), `quota` the bytes that its
     cache may take there (None: as frozen), `made_on` what the node is now, `attempt` how many before it ended without
     what is needed. With `of` None it pins nothing, is nobody's
-    child and not watched: `ttl` seconds after its end the cluster removes it.
+    child and not watched: `ttl` seconds after its end the cluster removes it. `listed` is when the slices were listed
+    (seconds since the epoch; without it their list is not acted on), `back` what the slice is put back to, if anything.
     """
+    frozen_request = request(frozen)
+    asked = replace(
+        frozen_request,
+        prefetch=True,
+        slices=None if slices is None else tuple(sorted(slices)),
+        listed=listed,
+        last=_digests(back),
+        quota=frozen_request.quota if quota is None else quota,
+    )
     labels = _labels(owner, frozen, of)
     spec: dict[str, Any] = {
         "backoffLimit": _ATTEMPTS,
-        "template": {"metadata": {"labels": labels}, "spec": _pod(frozen, node, of, slices, quota)},
+        "template": {"metadata": {"labels": labels}, "spec": _pod(frozen, node, of, asked)},
     }
     meta: dict[str, Any] = {
         "name": name(of.name if of is not None else node, frozen.name),
@@ -136,9 +148,7 @@ def _labels(owner: Owner, frozen: Frozen, of: Slice | None) -> dict[str, str]:
     return labels | {group.LABEL_PREFETCH: of.name}
 
 
-def _pod(
-    frozen: Frozen, node: str, of: Slice | None, slices: Sequence[str] | None, quota: int | None
-) -> dict[str, Any]:
+def _pod(frozen: Frozen, node: str, of: Slice | None, asked: FetchRequest) -> dict[str, Any]:
     spec: dict[str, Any] = copy.deepcopy(dict(frozen.template["spec"]))
     fetch = _fetch({"spec": spec})
     mounted = {mount["name"] for mount in fetch["volumeMounts"]}
@@ -149,7 +159,7 @@ def _pod(
     return spec | {
         "restartPolicy": "OnFailure",
         "affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [here]}}},
-        "initContainers": [{**fetch, "env": _env(fetch, of, _asked(frozen, slices, quota))}],
+        "initContainers": [{**fetch, "env": _env(fetch, of, asked)}],
         "containers": [_image(server)],
         "volumes": [volume for volume in spec["volumes"] if volume["name"] in mounted],
     }
@@ -167,14 +177,12 @@ def _written(frozen: Frozen) -> str:
     return text
 
 
-def _asked(frozen: Frozen, slices: Sequence[str] | None, quota: int | None) -> FetchRequest:
-    frozen_request = request(frozen)
-    return replace(
-        frozen_request,
-        prefetch=True,
-        slices=None if slices is None else tuple(sorted(slices)),
-        quota=frozen_request.quota if quota is None else quota,
-    )
+def _digests(back: Frozen | None) -> tuple[str, ...]:
+    """What a revision has in the cache; nothing where nobody can tell, so that the pin keeps what it says."""
+    try:
+        return () if back is None else tuple(sorted({model.sha256 for model in request(back).models}))
+    except Unservable:
+        return ()
 
 
 def _env(fetch: Mapping[str, Any], of: Slice | None, asked: FetchRequest) -> list[dict[str, Any]]:
