@@ -8,12 +8,13 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.modelstore.conftest import Namespace, onnx, sha256
 from tests.modelstore.test_cache import store
 
-from littoral.modelstore import listing, locks, pins
+from littoral.modelstore import files, listing, locks, pins
 from littoral.modelstore.cache import Cache
 from littoral.modelstore.collection import RESERVE, Allowance, Collector
 from littoral.modelstore.errors import CacheFull, DiskFull
@@ -84,7 +85,7 @@ def test_a_note_that_the_disk_lost_is_none(namespace: Namespace) -> None:
     assert cache.note(sha256(A), "signature") is None
 
 
-REST: dict[str, Callable[[Path], None]] = {
+REST: dict[str, Callable[[Path], object]] = {
     "a listing": lambda entry: (entry / "listing").write_text("x"),
     "its content": lambda entry: (entry / "content").unlink(),
     "its marker": lambda entry: (entry / "verified.json").write_text("x"),
@@ -148,7 +149,7 @@ def test_the_books_are_free_while_an_entry_is_removed(namespace: Namespace, monk
     free: list[bool] = []
     remove = shutil.rmtree
 
-    def rmtree(path: Path, **kwargs: bool) -> None:
+    def rmtree(path: Path, **kwargs: Any) -> None:
         with contextlib.suppress(TimeoutError), Cache(namespace.cache).locks.books(0.0):
             free.append(True)
         remove(path, **kwargs)
@@ -195,7 +196,7 @@ def test_a_warm_start_waits_for_nobodys_books(
 def full(monkeypatch: pytest.MonkeyPatch, namespace: Namespace) -> list[int]:
     """A disk with room for as many small files as the number in the list, and one for each that is removed."""
     room = [0]
-    write, unlink = pins.replace_file, Path.unlink
+    write, unlink = files.replace_file, Path.unlink
 
     def replace_file(path: Path, data: bytes) -> None:
         if room[0] < 1:
@@ -231,7 +232,7 @@ def test_without_ballast_what_nobody_holds_goes_for_a_pin(namespace: Namespace, 
     full[0] = 0
     discarded = shutil.rmtree
 
-    def rmtree(path: Path, **kwargs: bool) -> None:
+    def rmtree(path: Path, **kwargs: Any) -> None:
         discarded(path, **kwargs)
         full[0] += 1
 
@@ -241,6 +242,25 @@ def test_without_ballast_what_nobody_holds_goes_for_a_pin(namespace: Namespace, 
 
     assert report.freed == (other.sha256,)
     assert Cache(namespace.cache).pins.of("other") == Pin((model.sha256,))
+
+
+def test_what_serves_without_a_pin_stays_until_the_node_starts_anew(
+    namespace: Namespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, os.strerror(28))
+
+    model, other = carried(namespace, A), carried(namespace, B)
+    monkeypatch.setattr("littoral.modelstore.cache.boot_id", lambda: "first")
+    assert namespace.fetch(model).ok
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pins, "replace_file", full)
+        assert namespace.fetch(model, pinned_by="plate").ok
+
+    assert namespace.pod("other").fetch(other, pinned_by="sign", quota=SIZE).reason == "CacheFull"
+    assert (namespace.repository / "plate" / "1" / "model.onnx").read_bytes() == A
+    monkeypatch.setattr("littoral.modelstore.cache.boot_id", lambda: "second")
+    assert namespace.pod("other").fetch(other, pinned_by="sign", quota=SIZE).freed == (model.sha256,)
 
 
 def test_pins_that_cannot_be_dropped_do_not_keep_the_own_from_being_written(
@@ -274,7 +294,7 @@ def test_what_last_answered_is_held_through_all_that_do_not(namespace: Namespace
     good, bad, worse, new = (carried(namespace, letter * SIZE) for letter in (b"g", b"b", b"w", b"n"))
     assert namespace.fetch(good, pinned_by="plate").ok
     for each in (bad, worse):
-        wishes = {"pinned_by": "plate", "quota": 4 * SIZE}
+        wishes: dict[str, Any] = {"pinned_by": "plate", "quota": 4 * SIZE}
         assert namespace.fetch(each, prefetch=True, last=(good.sha256,), **wishes).ok
         assert namespace.fetch(each, **wishes).ok
     assert Cache(namespace.cache).pins.of("plate") == Pin((worse.sha256,), (good.sha256,))

@@ -5,7 +5,8 @@
     <root>/sha256/<digest>/content         the file, or the folder that an archive became; complete and verified
     <root>/sha256/<digest>/listing         its files with their digests (modelstore.listing)
     <root>/sha256/<digest>/verified.json   the marker, written last: without it the entry does not exist
-    <root>/sha256/<digest>/used            empty; the time of its last change is when the entry was last asked for
+    <root>/sha256/<digest>/used            empty; the time of its last change is when the entry was last asked for, and
+                                           its mode says whether a server has it whose pin cannot be written
     <root>/sha256/<digest>/notes/<name>    what others keep beside it, and lose with it
     <root>/tmp/<digest>/content            being received, or the part of a single file that a dead fetch left
     <root>/tmp/<digest>/reserved           how many bytes it may come to (modelstore.collection)
@@ -62,6 +63,9 @@ _DISCARDED: Final = ".discarded."
 _RESERVED: Final = "reserved"
 _CUT: Final = (SourceUnreachable, SourceForbidden, NodeClockWrong, DiskFull, CacheFull)
 """Failures after which the rest of a file may come another time."""
+_FREE: Final = 0o644
+_KEPT: Final = 0o744
+"""Modes of `used`: whoever is looked for is collected in its turn, or stays until the next boot."""
 _TICK: Final = 1e-3
 """Seconds between two uses, where the clock does not tell which was first."""
 _log: Final = logging.getLogger(__name__)
@@ -125,6 +129,7 @@ class Cache:
             return None
         # On a full or read-only disk it is verified as well, and will be once more.
         with suppress(OSError):
+            (self._entries / digest / _USED).chmod(_FREE)
             self._mark(self._entries / digest, replace(marker, boot=self._boot))
         return artifact
 
@@ -258,6 +263,22 @@ class Cache:
     def kept(self) -> tuple[str, ...]:
         """Return the digests of all entries, sorted."""
         return tuple(digest for digest in _names(self._entries) if self.marker(digest))
+
+    def keep(self, digest: str) -> None:
+        """Keep an entry from collection until the node starts anew: for a server whose pin cannot be written.
+
+        A change of mode takes no room on a full disk. Raises OSError.
+        """
+        (self._entries / digest / _USED).chmod(_KEPT)
+
+    def is_kept(self, digest: str) -> bool:
+        """Tell whether `keep` was called for an entry under this boot; under another no server has it open."""
+        try:
+            mode = stat.S_IMODE((self._entries / digest / _USED).stat().st_mode)
+        except OSError:
+            return False
+        marker = self.marker(digest)
+        return mode == _KEPT and marker is not None and marker.boot == self._boot
 
     def sizes(self) -> dict[str, int]:
         """Return by digest the bytes that each entry takes, those of which the marker is lost included."""

@@ -170,7 +170,9 @@ class Collector:
         yield from (_Victim(part, self._staged(part), is_entry=False) for part in parts if part in held)
 
     def _is_held(self, digest: str, pins: dict[str, Pin | None]) -> bool:
-        return digest in self._needed or any(pin is None or digest in pin.digests() for pin in pins.values())
+        if digest in self._needed or any(pin is None or digest in pin.digests() for pin in pins.values()):
+            return True
+        return self._cache.is_kept(digest)
 
     def _take(self, victim: _Victim) -> Path | None:
         """Take away a victim whose lock is held; return what to dispose of once the books are let go of."""

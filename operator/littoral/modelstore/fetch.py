@@ -18,7 +18,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -123,8 +123,11 @@ class _Run:
 
     def serve(self) -> None:
         """Note in the pin what the slice's server is given."""
-        if not self._request.prefetch:
-            self._pin(lambda pin: pin.serving(self._wanted))
+        if not self._slice or self._request.prefetch or self._pin(lambda pin: pin.serving(self._wanted)):
+            return
+        for digest in self._wanted:
+            with suppress(OSError):
+                self._cache.keep(digest)
 
     def _pin(self, change: Callable[[Pin], Pin]) -> bool:
         """Change the slice's pin, and tell whether it is what it shall be; on a full disk something goes for it."""
