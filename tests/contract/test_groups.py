@@ -148,8 +148,13 @@ async def test_an_update_that_breaks_its_model_is_put_back_for_all(site: Site) -
 
     site.kubelets.when(updated, serving_without("b"))
     await site.respec("b", variants=[variant(digest="c")])
-    failed = await site.says("b", "False", "UpdateFailed")
-    assert "the last good revision serves" in condition(failed, "Ready")["message"]
+
+    async def put_back() -> None:
+        body = await site.get(MODELS, "b")
+        assert verdict(body) == ("False", "UpdateFailed")
+        assert "the last good revision serves" in condition(body, "Ready")["message"]
+
+    await eventually(put_back)
     await site.ready("a")
     await answers(site, "b", a=True)
 

@@ -3,12 +3,13 @@
 from typing import Any
 
 import pytest
+from tests.contract.kubelet import FETCHING, SERVING, of
 from tests.contract.manifests import Json, variant
 from tests.contract.site import Site, condition, eventually, verdict
 
 from littoral.api import group
 from littoral.controller.errors import Invalid
-from littoral.controller.kinds import MODELS, NAMESPACES, PODS, REVISIONS, SLICES
+from littoral.controller.kinds import JOBS, MODELS, NAMESPACES, NODES, PODS, REVISIONS, SLICES
 from littoral.modelstore.request import ENV_REQUEST, parse_request
 
 pytestmark = [pytest.mark.contract, pytest.mark.usefixtures("operator")]
@@ -99,6 +100,43 @@ async def test_what_was_there_before_stays_and_nothing_unsigned_is_begun(site: S
     await site.ready("late")
     await site.ready("old")
     assert len(await site.children(PODS, "old")) == 2
+
+
+async def test_an_update_frozen_unsigned_is_begun_nowhere_once_the_namespace_asks_for_signatures(site: Site) -> None:
+    """Neither prefetched, where a machine was restarted since, nor cut over, where all is there."""
+    nodes = await site.nodes("a", "b")
+    await site.model("reader", placement={"mode": "PerNode", "pools": [site.pool]})
+    await site.serves_on("reader", *nodes)
+    site.kubelets.when(of(digest="b", prefetch=True), FETCHING)
+    await site.respec("reader", variants=[variant(digest="b")])
+
+    async def ended(count: int) -> None:
+        found = await site.children(JOBS, "reader")
+        assert len(found) == 2
+        assert sum(job["status"].get("succeeded", 0) for job in found) == count
+
+    await eventually(lambda: ended(0))
+    before = {pod["metadata"]["uid"] for pod in await site.children(PODS, "reader")}
+    await labelled(site)
+    site.kubelets.when(of(digest="b"), SERVING)
+    await eventually(lambda: ended(2))
+
+    body = await site.says("reader", "False", "SignatureRequired")
+
+    assert "what was made of model reader before that is not signed" in condition(body, "Ready")["message"]
+    assert verdict(body, "Stalled") == ("True", "SignatureRequired")
+    made = {job["metadata"]["uid"] for job in await site.children(JOBS, "reader")}
+    await site.patch(NODES, nodes[0], {"status": {"nodeInfo": {"bootID": "another"}}}, subresource="status")
+
+    async def looked() -> None:
+        body = await site.get(MODELS, "reader")
+        assert "has yet to be prefetched" in str(body["status"]["nodes"]), body["status"]["nodes"]
+
+    await eventually(looked)
+    assert {job["metadata"]["uid"] for job in await site.children(JOBS, "reader")} == made
+    body = await site.get(MODELS, "reader")
+    assert (body["status"]["readyReplicas"], body["status"]["updatedReplicas"]) == (2, 0)
+    assert {pod["metadata"]["uid"] for pod in await site.children(PODS, "reader")} == before
 
 
 async def test_a_quota_goes_into_what_is_fetched_and_one_that_is_none_is_said(site: Site) -> None:
