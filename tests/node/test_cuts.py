@@ -64,7 +64,7 @@ def test_a_fetch_killed_at_twenty_points_arrives_and_goes_on_where_it_was(edge: 
     stored = entry(edge, T4, namespace, artifact.sha256)
     for _ in range(KILLS):
         process = _await_fetching(edge, namespace, "killed")
-        _await_point(edge, path, process, chance.randrange(5 * MIB))
+        _await_point(edge, path, process, chance.randrange(3 * MIB))
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
             process.wait(10)
