@@ -52,6 +52,16 @@ def test_what_a_pin_holds(steps: list[tuple[str, str]], expected: Pin) -> None:
     assert pin == expected
 
 
+def test_a_prefetch_says_what_answered_last_and_that_stays() -> None:
+    pin = Pin().serving((A,)).serving((B,))
+    assert pin == Pin((B,), (A,)), "whether B answers is not known here"
+
+    pin = pin.preparing((C,), last=(B,))
+
+    assert pin == Pin((B,), (B,), (C,))
+    assert pin.serving((C,)).seeking((D,)).serving((D,)) == Pin((D,), (B,))
+
+
 @given(pins, digests)
 def test_what_is_asked_for_is_always_held_and_what_serves_is_never_let_go(pin: Pin, asked: tuple[str, ...]) -> None:
     assert pin.seeking(asked).digests() >= {*asked, *pin.current, *pin.last}
