@@ -255,16 +255,29 @@ def test_main_writes_the_termination_message_and_returns_the_status(
     assert main({**environ, "LITTORAL_FETCH": some}) == 0
 
 
-def test_a_prefetch_brings_everything_into_the_cache_and_lays_nothing_out(namespace: Namespace, origin: Origin) -> None:
+def test_a_prefetch_brings_everything_into_the_cache_and_keeps_no_repository(
+    namespace: Namespace, origin: Origin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    before = set(tmp_path.iterdir())
     good = onnx(origin.put("/m.onnx", Resource(WEIGHTS)), WEIGHTS)
-    unfit = onnx(origin.put("/x", Resource(b"x")), b"x", name="other", format="ensemble")
+    other = onnx(origin.put("/x", Resource(b"x")), b"x", name="other")
 
-    report = namespace.fetch(good, unfit, prefetch=True, pinned_by="plate-x")
+    report = namespace.fetch(good, other, prefetch=True, pinned_by="plate-x")
 
-    assert report.ok, "whether it can be laid out is seen where it is"
-    assert report.kept == tuple(sorted([good.sha256, unfit.sha256]))
+    assert report.ok
+    assert report.kept == tuple(sorted([good.sha256, other.sha256]))
     assert list(namespace.repository.iterdir()) == []
+    assert set(tmp_path.iterdir()) == before
     assert Cache(namespace.cache).pins.of("plate-x") == Pin(next=report.kept)
+
+
+def test_a_prefetch_finds_out_what_is_no_model(namespace: Namespace, origin: Origin) -> None:
+    """While the old server still serves."""
+    body = tar({"no-version-folder": b"x"})
+    report = namespace.fetch(onnx(origin.put("/m.tar", Resource(body)), body), prefetch=True, pinned_by="plate-x")
+    assert (report.outcome, report.reason) == ("failed", "LayoutInvalid")
+    assert "no version folder" in report.message
 
 
 def test_a_prefetch_that_lacks_a_model_fails_unless_it_may(namespace: Namespace, origin: Origin) -> None:
@@ -400,12 +413,11 @@ def test_what_went_before_it_could_be_held_is_fetched_again(
         nonlocal times
         if times:
             times -= 1
-            with Cache(namespace.cache).locks.books():
-                Cache(namespace.cache).discard(digest)
+            Cache(namespace.cache).discard(digest)
         return hold(locks, digest)
 
     monkeypatch.setattr(Locks, "hold", late)
-    for times, requests in ((0, 1), (1, 2)):
+    for times, requests in ((0, 1), (1, 2)):  # noqa: B007 (it is `late` that reads it)
         assert namespace.fetch(model, pinned_by="plate").ok
         assert (namespace.repository / "plate" / "1" / "model.onnx").read_bytes() == WEIGHTS
         assert len(origin.seen) == requests

@@ -4,7 +4,8 @@ Reads the request from LITTORAL_FETCH and pins what it asks for to the slice tha
 model: deliver it into the cache, verify its signature where it is to have one, lay it out. It writes the termination
 message and exits 0, or 1 when any model did not arrive. One model's failure does not keep the others from the cache, so
 that the next run has less to do. For a shared server (`partial`) it exits 0 once any model is in place: the server
-starts with those, and the report says what is missing. A prefetch lays nothing out.
+starts with those, and the report says what is missing. A prefetch lays out for a trial, for what is
+no model must be found out while the old server still serves, and keeps nothing of it.
 
 It imports the standard library alone until something must be fetched: on a warm start it stands between a power cut and
 a serving line. For the same reason a pin that can't be written, on a full or read-only disk, is said and no more: each
@@ -16,6 +17,7 @@ import logging
 import os
 import signal
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
@@ -74,7 +76,21 @@ def fetch_all(
 
     `slice_name` is the slice whose pin holds the artifacts; without one nothing holds them when this process ends.
     """
-    run = _Run(request, patience, slice_name, mounts)
+    with _repository(request) as repository:
+        return _report(request, _Run(request, patience, slice_name, mounts, repository))
+
+
+@contextmanager
+def _repository(request: FetchRequest) -> Iterator[Repository]:
+    """The repository that is asked for; of a prefetch, one that goes when the run ends."""
+    if not request.prefetch:
+        yield Repository(Path(request.repository))
+        return
+    with tempfile.TemporaryDirectory(prefix="littoral-") as folder:
+        yield Repository(Path(folder))
+
+
+def _report(request: FetchRequest, run: "_Run") -> Report:
     run.hold()
     done: list[FetchedModel] = []
     failures: dict[str, FetchError] = {}
@@ -100,10 +116,17 @@ def fetch_all(
 class _Run:
     """One run of the container."""
 
-    def __init__(self, request: FetchRequest, patience: Patience | None, slice_name: str, mounts: Mounts) -> None:
+    def __init__(
+        self,
+        request: FetchRequest,
+        patience: Patience | None,
+        slice_name: str,
+        mounts: Mounts,
+        repository: Repository,
+    ) -> None:
         self._request, self._patience, self._slice, self._mounts = request, patience, slice_name, mounts
         self._pinned = False
-        self._cache, self._repository = Cache(Path(request.cache)), Repository(Path(request.repository))
+        self._cache, self._repository = Cache(Path(request.cache)), repository
         self._wanted = wanted(model.sha256 for model in request.models)
         self._collector = Collector(self._cache, quota=request.quota, needed=frozenset(self._wanted))
 
@@ -146,7 +169,7 @@ class _Run:
         return True
 
     def fetch(self, model: ModelRequest) -> FetchedModel:
-        """Bring one model into the cache, and into the repository unless it is only prefetched. Raises FetchError."""
+        """Bring one model into the cache and into the repository. Raises FetchError."""
         begun = time.monotonic()
         try:
             artifact, fetched = self._fetch(model)
@@ -171,8 +194,7 @@ class _Run:
             return (), None, freed
 
     def _fetch(self, model: ModelRequest) -> tuple[Artifact, bool]:
-        if not self._request.prefetch:
-            self._repository.begin()
+        self._repository.begin()
         open_source, collector, fetched = self._opener(model), self._collector, False
         for _ in range(ROUNDS):
             artifact, new = deliver(
@@ -194,8 +216,7 @@ class _Run:
 
             keys = self._mounts.keys
             check(model, artifact, self._cache, keys=keys, open_source=open_source, patience=self._patience)
-        if not self._request.prefetch:
-            self._repository.lay_out(model, artifact)
+        self._repository.lay_out(model, artifact)
         self._cache.touch(model.sha256)
 
     @contextmanager

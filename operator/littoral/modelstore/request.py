@@ -74,7 +74,7 @@ class FetchRequest:
     partial: bool = False
     """For a shared server: one model that does not arrive holds none of the others back."""
     prefetch: bool = False
-    """The artifacts are brought into the cache and no repository is laid out: what a slice is to serve next."""
+    """The artifacts are brought into the cache and laid out for a trial: what a slice is to serve next."""
     slices: tuple[str, ...] | None = None
     """The slices of the namespace that are on the node; what another's pin holds may be collected. None: unknown."""
     listed: int | None = None
