@@ -198,6 +198,7 @@ EFFECTS: Mapping[str, tuple[str, ...]] = {
     "InferenceModel.serving.modelName": (
         "triton/test_pod_template.py::test_loads_the_one_model_in_explicit_mode",
         "triton/test_revision.py::DECIDES[model name]",
+        "modelstore/test_layout.py::test_a_whole_repository_becomes_a_model_for_each_folder",
     ),
     "InferenceModel.serving.image": (
         "triton/test_pod_template.py::test_image_is_the_stacks_unless_the_spec_names_one",
@@ -232,6 +233,7 @@ EFFECTS: Mapping[str, tuple[str, ...]] = {
     "InferenceModel.paused": (
         "triton/test_revision.py::DECIDES_NOTHING[paused]",
         "triton/test_rollout.py::CASES[paused starts nothing]",
+        "contract/test_prefetch.py::test_a_paused_update_is_prefetched",
     ),
 }
 

@@ -83,7 +83,7 @@ GOOD = Report("ok", models=(FetchedModel("reader", "d" * 64, 1, "fetched", 0.1),
 
 
 async def test_every_node_that_may_come_to_serve_it_is_prepared(asked: Asked) -> None:
-    command = asked()
+    command = asked("--pool", asked.site.pool)
     first, second = await asked.pods(2)
     assert (first["spec"]["nodeName"], second["spec"]["nodeName"]) == (f"{asked.site.pool}-a", f"{asked.site.pool}-b")
     request = json.loads(first["spec"]["initContainers"][0]["env"][0]["value"])

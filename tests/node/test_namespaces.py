@@ -40,7 +40,7 @@ def test_collection_spares_what_is_in_use_and_where_all_is_the_model_waits_in_wo
         failure=lambda: AssertionError("the deleted model's pod is still there"),
     )
 
-    # A pin outlives its slice by an hour, for a list of slices may be older than the slice.
+    # A pin outlives its slice by five minutes, for a list of slices may be older than the slice.
     for pin in (edge.node_folder(T4, namespace) / "pins").glob("other-*"):
         os.utime(pin, (0, 0))
 

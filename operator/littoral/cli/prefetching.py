@@ -81,7 +81,10 @@ async def orders(
         if isinstance(found, Unservable):
             raise BadInputError([str(found)])
         owner = metadata.alone(model.metadata)
-        job = prefetch_job.build(owner, found, target.node, of=None, slices=None, quota=policy.quota, ttl=keep)
+        try:
+            job = prefetch_job.build(owner, found, target.node, of=None, slices=None, quota=policy.quota, ttl=keep)
+        except Unservable as error:
+            raise BadInputError([str(error)]) from None
         wanted.append(Order(target.node, model.metadata.key, target.variant, found, job))
     return wanted
 
