@@ -83,11 +83,21 @@ async def client(control_plane: ControlPlane, crds: None) -> AsyncIterator[Clien
 
 
 REFUSED: tuple[tuple[str, Mapping[str, Any], str], ...] = (
-    ("InferenceModel", {"variants.0.source.sha256": None}, "spec.variants[0].source.sha256: Required value"),
+    ("InferenceModel", {"variants.0.source.sha256": None}, "spec.variants.source: sha256 is required"),
+    ("InferenceModel", {"variants.0.source.uri": f"oci://r.example/plate@sha256:{DIGEST}"}, "but not of oci://"),
     ("InferenceModel", {"variants.0.source.sha256": "abc"}, "spec.variants[0].source.sha256"),
     ("InferenceModel", {"variants.0.source.sha256": DIGEST.upper()}, "spec.variants[0].source.sha256"),
     ("InferenceModel", {"variants.0.source.sha256": f"sha256:{DIGEST}"}, "spec.variants[0].source.sha256"),
-    ("InferenceModel", {"variants.0.source.uri": "s3://models/plate.onnx"}, "spec.variants[0].source.uri"),
+    ("InferenceModel", {"variants.0.source.uri": "ftp://models/plate.onnx"}, "spec.variants[0].source.uri"),
+    ("InferenceModel", {"variants.0.source.uri": "https://models.example/plate/"}, "folder cannot be fetched by HTTP"),
+    (
+        "InferenceModel",
+        {"variants.0.source.uri": "oci://r.example/plate:7", "variants.0.source.sha256": None},
+        "spec.variants[0].source.uri",
+    ),
+    ("InferenceModel", {"variants.0.source.layout": "Folder"}, "spec.variants[0].source.layout"),
+    ("InferenceModel", {"variants.0.source.secretName": "No Name"}, "spec.variants[0].source.secretName"),
+    ("InferenceModel", {"variants.0.source.signature": {"uri": "key"}}, "spec.variants[0].source.signature.uri"),
     ("InferenceModel", {"variants.0.source.uri": "file:///etc/passwd"}, "spec.variants[0].source.uri"),
     ("InferenceModel", {"variants.0.source.uri": "file:///import/../../etc/passwd"}, "cannot contain '..'"),
     ("InferenceModel", {"variants.0.source.uri": "https://models.example"}, "spec.variants[0].source.uri"),
@@ -168,6 +178,15 @@ ADMITTED: tuple[tuple[str, Mapping[str, Any]], ...] = (
     ("InferenceModel", {"slice.memory": 1073741824, "slice.compute": 100, "slice.isolation": "Hard"}),
     ("InferenceModel", {"variants.0.source.uri": "file:///import/plate.onnx", "variants.0.source.size": "180Mi"}),
     ("InferenceModel", {"variants.0.source.uri": "http://10.0.0.1:8080/plate.tar.gz"}),
+    ("InferenceModel", {"variants.0.source.uri": "s3://models/plate/", "variants.0.source.layout": "Repository"}),
+    (
+        "InferenceModel",
+        {
+            "variants.0.source.uri": f"oci://r.example:5000/plates/plate:7@sha256:{DIGEST}",
+            "variants.0.source.sha256": None,
+            "variants.0.source.signature": {},
+        },
+    ),
     ("InferenceModel", {"variants.0.format": "tensorrt_plan", "variants.0.accelerators": ["t4", "jetson-orin"]}),
     ("InferenceModel", {"variants": [{**VARIANT, "name": f"v{i}"} for i in range(16)]}),
     ("InferenceModel", {"replicas": 0, "paused": True, "version": "7"}),
