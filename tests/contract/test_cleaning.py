@@ -167,7 +167,7 @@ async def test_what_cannot_be_removed_is_said_and_goes_on_being_known(
 
 
 @pytest.mark.usefixtures("no_operator")
-@pytest.mark.parametrize("nth", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize("nth", [1, 3, *(pytest.param(nth, marks=pytest.mark.long) for nth in (2, 4, 5))])
 async def test_an_operator_that_dies_is_gone_on_with(
     site: Site, tenant: Tenant, account: Path, user: Client, nth: int
 ) -> None:

@@ -39,19 +39,23 @@ async def test_one_node_at_a_time_the_next_when_the_last_is_ready(site: Site) ->
     nodes = await serve(site, "a", "b", "c")
     site.kubelets.when(of(digest="b"), LOADING)
     await site.respec("reader", variants=[variant(digest="b")])
-    for number, node in enumerate(nodes, start=1):
+    done: set[str] = set()
+    while done != set(nodes):
 
-        async def this_one_alone(node: str = node, number: int = number) -> None:
+        async def one_more_alone() -> str:
             body = await site.get(MODELS, "reader")
-            assert condition(body, "Ready")["message"].startswith(f"node {node}:"), condition(body, "Ready")
+            (begun,) = {node for node, digest in (await deployed(site)).items() if digest == "b"} - done or {""}
+            assert begun
+            assert condition(body, "Ready")["message"].startswith(f"node {begun}:"), condition(body, "Ready")
             assert verdict(body) == ("False", "Loading")
-            assert body["status"]["updatedReplicas"] == number
-            assert list((await deployed(site)).values()).count("b") == number
+            assert body["status"]["updatedReplicas"] == len(done) + 1
+            return begun
 
-        await eventually(this_one_alone)
+        node = await eventually(one_more_alone)  # the first whose prefetch has succeeded
         others = [pod for pod in await site.children(PODS, "reader") if pod["spec"]["nodeName"] != node]
         assert all(pod["status"]["containerStatuses"][0]["ready"] for pod in others)
         site.kubelets.when(of(digest="b", node=node), SERVING)
+        done.add(node)
     await site.serves_on("reader", *nodes)
     assert set((await deployed(site)).values()) == {"b"}
 
