@@ -73,8 +73,8 @@ def bench_plan(fleets: tuple[str, ...], instances: int, output: Path | None) -> 
 
 
 @main.command("bench-fetch")
-@click.option("--mib", default=2048, show_default=True, help="Size of the model.")
-@click.option("--rounds", default=5, show_default=True, help="Rounds that are counted.")
+@click.option("--mib", type=click.IntRange(1), default=2048, show_default=True, help="Size of the model.")
+@click.option("--rounds", type=click.IntRange(1), default=5, show_default=True, help="Rounds that are counted.")
 @click.option("--source", "sources", multiple=True, type=click.Choice(["http", "s3", "oci"]), help="May be repeated.")
 @click.option("--json", "output", type=click.Path(dir_okay=False, path_type=Path), help="Write the figures there.")
 def bench_fetch(mib: int, rounds: int, sources: tuple[str, ...], output: Path | None) -> None:

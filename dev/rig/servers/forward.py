@@ -11,11 +11,11 @@ import http.client
 import http.server
 import select
 import socket
-import threading
 import urllib.parse
 from collections.abc import Iterator, Mapping
 
 from rig.servers.program import HOST, split
+from rig.servers.serving import serving
 
 _CHUNK = 65536
 _HOP = frozenset(
@@ -46,14 +46,8 @@ class ForwardProxy(http.server.ThreadingHTTPServer):
 @contextlib.contextmanager
 def forward_proxy(names: Mapping[str, str] | None = None, *, credentials: str | None = None) -> Iterator[ForwardProxy]:
     """A proxy that is there while the block runs."""
-    with ForwardProxy(names or {}, credentials) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield server
-        finally:
-            server.shutdown()
-            thread.join()
+    with serving(ForwardProxy(names or {}, credentials)) as server:
+        yield server
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):

@@ -10,7 +10,6 @@ import base64
 import contextlib
 import http.server
 import json
-import threading
 import time
 import urllib.parse
 from collections.abc import Iterator
@@ -22,6 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, utils
 
 from rig.pki import Authority
 from rig.servers.program import HOST
+from rig.servers.serving import serving
 
 SERVICE, ISSUER = "models", "littoral-rig"
 _SECONDS = 300
@@ -61,14 +61,8 @@ class TokenServer(http.server.ThreadingHTTPServer):
 @contextlib.contextmanager
 def token_server(authority: Authority, credentials: str) -> Iterator[TokenServer]:
     """A server that is there while the block runs."""
-    with TokenServer(authority, credentials) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield server
-        finally:
-            server.shutdown()
-            thread.join()
+    with serving(TokenServer(authority, credentials)) as server:
+        yield server
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):

@@ -98,11 +98,11 @@ def _read(
     """The cluster as it is with the files applied, the models that are meant, and what could not be read."""
     from littoral.cli import cluster, documents, manifests  # noqa: PLC0415 - as above
 
-    dump = asyncio.run(cluster.dump(kubeconfig, context))
+    keys = [(namespace, _name(each)) for each in names]  # what is wrong here is said before anybody is asked
     layers = [manifests.layer(documents.read([path])) for path in files]
+    dump = asyncio.run(cluster.dump(kubeconfig, context))
     objects = manifests.overlay([manifests.layer(dump.documents), *layers])
     world = manifests.world(objects, now=datetime.now(UTC), complete=dump.complete)
-    keys = [(namespace, _name(each)) for each in names]
     keys += [(key[2], key[3]) for layer in layers for key in layer if key[1] == "InferenceModel"]
     missing = [f"there is no InferenceModel {key[0]}/{key[1]}" for key in keys if key not in world.snapshot.models]
     if missing or not keys:

@@ -29,6 +29,8 @@ from littoral.controller.errors import ApiError, TooManyRequests, Unauthorized, 
 from littoral.telemetry.metrics import Metrics, package_version
 
 logger = logging.getLogger(__name__)
+# It warns of a kubeconfig that is missing, and raises: one line says it.
+logging.getLogger("kubernetes.aio.config").setLevel(logging.ERROR)
 
 Json = dict[str, Any]
 """One parsed JSON object."""
@@ -92,15 +94,16 @@ async def load(kubeconfig: Path | None = None, context: str | None = None, pool:
                 client_configuration=configuration,
                 persist_config=False,
             )
-    except (ConfigException, OSError) as error:
+    except (ConfigException, OSError, TypeError) as error:  # the last of a file that is empty
         raise ConfigurationError(_explain(kubeconfig, error)) from error
     return configuration
 
 
 def _explain(kubeconfig: Path | None, error: Exception) -> str:
     if kubeconfig is not None:
-        # The library takes a file that is missing for one that lacks everything.
-        return f"cannot log in with {kubeconfig}: {error if kubeconfig.is_file() else 'there is no such file'}"
+        # The library takes a file that is missing for one that lacks everything, and stumbles over an empty one.
+        why = "it is no kubeconfig" if isinstance(error, TypeError) else error
+        return f"cannot log in with {kubeconfig}: {why if kubeconfig.is_file() else 'there is no such file'}"
     if _IN_CLUSTER in os.environ:
         return f"cannot log in as the pod's service account: {error}"
     default = os.environ.get("KUBECONFIG", "~/.kube/config")
